@@ -15,7 +15,7 @@ from attnc import api
 from attnc.ir import printer
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/language.md", "docs/tour.md"]
+PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/**/*.md")))]
 
 
 class Block(NamedTuple):
