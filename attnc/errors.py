@@ -51,9 +51,13 @@ class Source:
         line = max(1, bisect.bisect_right(self._starts, offset))
         return line, max(0, offset - self._starts[line - 1]) + 1
 
+    def start(self, number: int) -> int:
+        """The offset at which a line, counted from 1, begins."""
+        return self._starts[number - 1]
+
     def line(self, number: int) -> str:
         """The text of a line, counted from 1, without its end."""
-        start = self._starts[number - 1]
+        start = self.start(number)
         end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
         return self.text[start:end].rstrip("\r")
 

@@ -9,11 +9,12 @@ from attnc.errors import UsageError
 from attnc.grammar.scope import is_extent, suggestion
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Constant
+from attnc.ir.evaluation import evaluate
 from attnc.ir.expr import Value
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
 from attnc.ir.walk import subexpressions
-from attnc.passes.analysis.cost import Cost, Formulas, cost, evaluate, known_values
+from attnc.passes.analysis.cost import Cost, Formulas, cost, known_values
 from attnc.passes.analysis.passes import Count, passes
 
 if TYPE_CHECKING:

@@ -35,14 +35,19 @@ def show_explanation(found: Mapping[str, Any], *, colour: bool) -> None:
     """An explanation: sections of aligned rows, then the graph."""
     if colour:
         _in_colour(found)
-        return
+    else:
+        print(explanation_text(found))
+
+
+def explanation_text(found: Mapping[str, Any]) -> str:
+    """An explanation as plain lines."""
     lines = _head(found)
     for title, heads, rows in _sections(found):
         lines += ["", title, *_columns([heads, *rows])]
     lines += ["", "Graph"]
     for node, einsum in _graph(found):
         lines += [f"  {node}", f"      {einsum}"]
-    print("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _in_colour(found: Mapping[str, Any]) -> None:

@@ -61,7 +61,7 @@ def check(report: Report) -> tuple[Facts, ...]:
     The facts of the cascades that are valid are returned, so that one bad cascade does not hide
     what is wrong with another.
     """
-    file, _ = parse(report)
+    file = parse(report)
     known = prelude()
     macros = check_definitions(file.definitions, known, report)
     seen: dict[str, Span] = {}
@@ -88,7 +88,7 @@ def prelude_text() -> str:
 def prelude() -> Mapping[str, Definition]:
     """The standard macros by name."""
     report = Report(Source("prelude.attn", prelude_text()))
-    lines, _ = parse(report, prelude=True)
+    lines = parse(report, prelude=True)
     macros = check_definitions(lines.definitions, {}, report)
     report.raise_errors()
     return {name: replace(macro, span=NOWHERE) for name, macro in macros.items()}

@@ -20,12 +20,10 @@ from attnc.errors import MAX_SHOWN_DIAGNOSTICS, Diagnostic, Report, Source, Spec
 from attnc.grammar import check as checker
 from attnc.grammar import parser, resolve, scope, syntax, typing
 from attnc.ir import stages
-from attnc.ir.cascade import Cascade, Input, Output
 from tests import golden
 
 FOLDER = Path(__file__).parent / "errors"
 HEADER = "cascade a(X[T]) -> O[T]:\n"
-DOCSTRING = Cascade("a", (Input("X", ("T",)),), (), (Output("O", ("T",)),), ())
 
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.attn"))}
 MADE = {
@@ -46,22 +44,11 @@ MADE = {
     "made_long_line": f"{HEADER}    O[t] = {'X[t] + ' * 50}oops{' + X[t]' * 50}\n",
     "made_long_shape": f"cascade a({'t' * 150}[{','.join('t' * 200)}]) -> O[T]:\n    O[t] = 1\n",
 }
-BODIES = {
-    "body_return_twice": "return X[t]\nreturn X[t]\n",
-    "body_cascade": "O[t] = X[t]\ncascade b(X[T]) -> O[T]:\n    O[t] = X[t]\n",
-    "body_late_definition": "O[t] = X[t]\ndef f(x) = x\n",
-}
-"""Docstrings of the function X[T] -> O[T]."""
-
-CASES = [*FILES, *MADE, *BODIES]
+CASES = [*FILES, *MADE]
 
 
 def run(name: str) -> Report:
     """The report of a case."""
-    if name in BODIES:
-        report = Report(Source(f"{name}.py", BODIES[name]))
-        parser.parse(report, docstring=DOCSTRING)
-        return report
     report = Report(Source(f"{name}.attn", (FILES | MADE)[name]))
     checker.check(report)
     return report

@@ -7,14 +7,13 @@ counted, and neither is what conditions save.
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Constant, Einsum
+from attnc.ir.evaluation import evaluate
 from attnc.ir.expr import (
     Apply,
     Arg,
@@ -223,77 +222,6 @@ def _computed(node: Expr) -> tuple[Expr, ...]:
     if isinstance(node, Choice):
         return (node.then, node.other)
     return children(node)
-
-
-def evaluate(expr: Expr, values: Mapping[str, Constant]) -> Constant | None:
-    """A value expression at known values; None where something is unknown or undefined."""
-    try:
-        found = _evaluate(expr, values)
-    except (_Unknown, ArithmeticError, ValueError):
-        return None
-    return found if isinstance(found, float) or -(2**63) <= found < 2**63 else None
-
-
-class _Unknown(Exception):
-    """A value that is not given, or an operation that is not evaluated."""
-
-
-OPERATORS: Final[Mapping[str, Callable[[Any, Any], Constant]]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
-FUNCTIONS: Final[Mapping[str, Callable[..., Constant]]] = {
-    "ceildiv": lambda a, b: -(-a // b),
-    "clip": lambda x, low, high: min(max(x, low), high),
-    "max": max,
-    "min": min,
-    "abs": abs,
-    "sqrt": math.sqrt,
-    "log2": math.log2,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "round": round,
-    "i32": int,
-    "i64": int,
-}
-
-
-def _evaluate(expr: Expr, values: Mapping[str, Constant]) -> Constant:
-    match expr:
-        case Int(value=value) | Float(value=value) | Bool(value=value):
-            return value
-        case Value(name=name) if name in values:
-            return values[name]
-        case Unary(op="-", operand=operand):
-            return -_evaluate(operand, values)
-        case Unary(op="not", operand=operand):
-            return not _evaluate(operand, values)
-        case Logical(op=word, left=left, right=right):
-            if bool(_evaluate(left, values)) is (word == "or"):
-                return word == "or"
-            return _evaluate(right, values)
-        case Compare(ops=ops, operands=operands):
-            found = [_evaluate(o, values) for o in operands]
-            pairs = zip(ops, found, found[1:], strict=False)
-            return all(OPERATORS[op](a, b) for op, a, b in pairs)
-        case Binary(op=op, left=left, right=right) if op in OPERATORS:
-            return OPERATORS[op](_evaluate(left, values), _evaluate(right, values))
-        case Apply(function=name, arguments=arguments) if name in FUNCTIONS:
-            return FUNCTIONS[name](*(_evaluate(a, values) for a in arguments))
-        case Choice(condition=condition, then=then, other=other):
-            return _evaluate(then if _evaluate(condition, values) else other, values)
-        case _:
-            raise _Unknown
 
 
 def known_values(facts: Facts, sizes: Mapping[str, Constant]) -> dict[str, Constant]:

@@ -1,0 +1,1 @@
+"""Kernels in Python: what a function says, how it is compiled, called, and shown to PyTorch."""

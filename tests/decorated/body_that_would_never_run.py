@@ -1,0 +1,7 @@
+import attnc
+
+
+@attnc.kernel
+def doubled(X: "B N") -> "B N":
+    """return 2 * X[b,n]"""
+    return 2 * X

@@ -1,0 +1,5 @@
+import attnc
+
+
+@attnc.kernel
+def doubled(X: "B N") -> "B N": ...

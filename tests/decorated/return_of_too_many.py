@@ -1,0 +1,6 @@
+import attnc
+
+
+@attnc.kernel
+def doubled(X: "B N") -> "B N":
+    """return X[b,n], 2 * X[b,n]"""
