@@ -1,4 +1,4 @@
-"""What a program calls: check a spec, compile it, explain it."""
+"""What a program calls: check a spec, lay it out, compile it, explain it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from attnc.backends import BACKENDS
 from attnc.backends.options import DTYPES, Options
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
+from attnc.grammar.format import formatted
 from attnc.grammar.scope import is_extent, suggestion
 from attnc.grammar.syntax import MAX_TEXT
 from attnc.ir.cascade import Cascade, Constant
@@ -56,11 +57,29 @@ def check(text: str, name: str = "<spec>") -> Checked:
 
     Raises `SpecError` with everything that is wrong.
     """
-    source = Source(name, text)
-    report = Report(source)
-    facts = check_report(report)
+    found, report = _checked(text, name)
     report.raise_errors()
-    return Checked(source, facts, tuple(report.warnings))
+    return found
+
+
+def diagnose(text: str, name: str = "<spec>") -> tuple[Checked, tuple[Diagnostic, ...]]:
+    """As `check`, for any text: its valid cascades, and all errors and warnings in order."""
+    found, report = _checked(text, name)
+    return found, tuple(sorted(report.found, key=lambda d: d.span))
+
+
+def _checked(text: str, name: str) -> tuple[Checked, Report]:
+    report = Report(Source(name, text))
+    facts = check_report(report)
+    return Checked(report.source, facts, tuple(report.warnings)), report
+
+
+def format(text: str, *, name: str = "<spec>") -> str:  # noqa: A001
+    """The text of a spec in its standard layout; see docs/formatting.md.
+
+    It need parse, and need not be valid otherwise. Raises `SpecError` if it does not.
+    """
+    return formatted(Report(Source(name, text)))
 
 
 def read(path: str | Path) -> tuple[str, str]:
@@ -186,4 +205,13 @@ def explain(
     return explanation(facts, sizes or {}, dtype)
 
 
-__all__: Sequence[str] = ["Checked", "check", "compile", "emit", "explain", "read"]
+__all__: Sequence[str] = [
+    "Checked",
+    "check",
+    "compile",
+    "diagnose",
+    "emit",
+    "explain",
+    "format",
+    "read",
+]

@@ -15,16 +15,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NoReturn
 
-from attnc.commands import check, explain
+from attnc.commands import check, explain, fmt
 from attnc.commands import compile as compile_
-from attnc.commands.common import show
-from attnc.errors import SpecError, UsageError, printable
+from attnc.commands.common import cannot, misused, show
+from attnc.errors import SpecError, UsageError
 from attnc.version import VERSION
 
 COMMANDS: Final[dict[str, ModuleType]] = {
     "compile": compile_,
     "check": check,
     "explain": explain,
+    "fmt": fmt,
 }
 
 
@@ -43,15 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show(error.diagnostics)
         return 1
     except UsageError as error:
-        return _usage(str(error))
+        return misused(str(error))
     except BrokenPipeError:
         _drop_output()
         return 2
     except OSError as error:
         if error.filename is None:  # standard output cannot be written
             _drop_output()
-        place = error.filename or "standard output"
-        return _usage(f"{error.strerror or error}: {place}")
+        return cannot(error)
     except KeyboardInterrupt:
         return 130
 
@@ -76,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors look like all others."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_usage(message, f"{self.prog} --help shows how it is used"))
+        self.exit(misused(message, f"{self.prog} --help shows how it is used"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,13 +93,6 @@ def _parser() -> argparse.ArgumentParser:
         module.declare(command)
         command.set_defaults(run=module.run)
     return parser
-
-
-def _usage(message: str, hint: str | None = None) -> int:
-    print(f"attnc: error: {printable(message)}", file=sys.stderr)
-    if hint:
-        print(f"  hint: {hint}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

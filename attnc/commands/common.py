@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from attnc.errors import Diagnostic, UsageError
+from attnc.errors import Diagnostic, UsageError, printable
 
 if TYPE_CHECKING:
     from attnc.api import Checked
@@ -27,6 +27,11 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cascade", metavar="NAME", help="the cascade, where a file has several")
 
 
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """The option --name."""
+    parser.add_argument("--name", metavar="FILE", help="what standard input is called in messages")
+
+
 def add_sizes(parser: argparse.ArgumentParser, text: str) -> None:
     """The option --size."""
     parser.add_argument(
@@ -38,15 +43,18 @@ def add_sizes(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
-def read_spec(spec: str) -> tuple[str, str]:
-    """The text of a spec and the name it is reported under."""
+def read_spec(spec: str, name: str | None = None) -> tuple[str, str]:
+    """The text of a spec and the name it is reported under; `name` is that of standard input."""
     from attnc.api import MAX_BYTES, read, text_of
 
     if spec != "-":
+        if name is not None:
+            raise UsageError("--name is for standard input")
         return read(spec)
     if sys.stdin is None:
         raise UsageError("standard input is closed")
-    return text_of(sys.stdin.buffer.read(MAX_BYTES), "<stdin>"), "<stdin>"
+    name = name or "<stdin>"
+    return text_of(sys.stdin.buffer.read(MAX_BYTES), name), name
 
 
 def checked(options: argparse.Namespace) -> Checked:
@@ -113,6 +121,19 @@ def show(diagnostics: Sequence[Diagnostic]) -> None:
         print(f"... and {len(diagnostics) - MAX_SHOWN} more", file=sys.stderr)
     if errors:
         print(count(errors, "error"), file=sys.stderr)
+
+
+def cannot(error: OSError) -> int:
+    """Tells that a file cannot be read or written; the exit status is returned."""
+    return misused(f"{error.strerror or error}: {error.filename or 'standard output'}")
+
+
+def misused(message: str, hint: str | None = None) -> int:
+    """Tells what is wrong with how the command was called; the exit status is returned."""
+    print(f"attnc: error: {printable(message)}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return 2
 
 
 def count(number: int, word: str) -> str:
