@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from attnc.version import VERSION as __version__
@@ -9,29 +10,36 @@ from attnc.version import VERSION as __version__
 if TYPE_CHECKING:
     from attnc.api import Checked, check, compile, explain, format
     from attnc.errors import AttncError, Diagnostic, SpecError, UsageError
+    from attnc.python.build import SpecWarning
+    from attnc.python.kernel import Kernel, kernel
 
 __all__ = [
     "AttncError",
     "Checked",
     "Diagnostic",
+    "Kernel",
     "SpecError",
+    "SpecWarning",
     "UsageError",
     "__version__",
     "check",
     "compile",
     "explain",
     "format",
+    "kernel",
 ]
+
+_PLACES = {
+    "attnc.api": ("Checked", "check", "compile", "explain", "format"),
+    "attnc.errors": ("AttncError", "Diagnostic", "SpecError", "UsageError"),
+    "attnc.python.build": ("SpecWarning",),
+    "attnc.python.kernel": ("Kernel", "kernel"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Loads the public names when they are first used, so that the import stays light."""
-    if name in ("Checked", "check", "compile", "explain", "format"):
-        from attnc import api
-
-        return getattr(api, name)
-    if name in ("AttncError", "Diagnostic", "SpecError", "UsageError"):
-        from attnc import errors
-
-        return getattr(errors, name)
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'attnc' has no attribute '{name}'")

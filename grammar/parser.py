@@ -411,15 +411,12 @@ FLOAT_LARGEST: Final = {
 }
 
 
-def parse(
-    report: Report, *, docstring: Cascade | None = None, prelude: bool = False
-) -> tuple[File, Returned | None]:
+def parse(report: Report, *, prelude: bool = False) -> File:
     """Parses the text of `report.source`; what is wrong is reported, and the rest kept.
 
-    With `docstring`, the text is a body without a header: that cascade is filled, and `return`
-    may stand at the end. With `prelude`, it need not hold a cascade.
+    With `prelude`, it need not hold a cascade.
     """
-    builder = _FileBuilder(report, docstring, prelude)
+    builder = _FileBuilder(report, prelude)
     for line in logical(report):
         builder.add(line)
     return builder.finish()
@@ -521,16 +518,14 @@ def _odd(text: str) -> tuple[str, ...]:
 class _FileBuilder:
     """Puts logical lines together: macros, cascades and their statements."""
 
-    def __init__(self, report: Report, docstring: Cascade | None, prelude: bool) -> None:
+    def __init__(self, report: Report, prelude: bool) -> None:
         self.report = report
         self.prelude = prelude
-        self.docstring = docstring
         self.definitions: list[Definition] = []
         self.cascades: list[Parsed] = []
-        self.header: Cascade | None = docstring
+        self.header: Cascade | None = None
         self.body: list[Statement] = []
         self.lost: frozenset[str] | None = None
-        self.returned: Returned | None = None
         self.stray_reported = False
         self.header_broken = False
         self.header_torn = False
@@ -540,16 +535,9 @@ class _FileBuilder:
         first = line.tokens[0]
         if first.type == "CASCADE":
             self._close()
-            if self.docstring is None:
-                self._header(line)
-            else:
-                self.report.error("a docstring holds the body only", span(first))
-                self.header_broken = True
+            self._header(line)
         elif first.type == "DEF":
-            if self.docstring is None:
-                self._close()
-            elif self.body:
-                self.report.error("in a docstring, definitions come first", span(first))
+            self._close()
             self._definition(line)
         else:
             self._statement(line)
@@ -576,12 +564,8 @@ class _FileBuilder:
         elif node is None:
             self._lose(_defined_names(line))
         elif isinstance(node, Returned):
-            if self.docstring is None:
-                hint = "a cascade names its outputs in the header and defines each"
-                self.report.error("`return` belongs in a docstring", node.span, hints=(hint,))
-            elif self.returned is not None:
-                self.report.error("a second `return`", node.span)
-            self.returned = node
+            hint = "a cascade names its outputs in the header and defines each"
+            self.report.error("`return` belongs in a docstring", node.span, hints=(hint,))
         else:
             self.body.append(node)  # type: ignore[arg-type]
 
@@ -683,12 +667,12 @@ class _FileBuilder:
         self.header, self.header_broken, self.header_torn = None, False, False
         self.body, self.lost = [], None
 
-    def finish(self) -> tuple[File, Returned | None]:
+    def finish(self) -> File:
         """The file as far as it parsed."""
         self._close()
         if not (self.cascades or self.prelude or self.report.count):
             self.report.error("no cascade in this file", Span(0, 0))
-        return File(tuple(self.definitions), tuple(self.cascades)), self.returned
+        return File(tuple(self.definitions), tuple(self.cascades))
 
 
 TOO_DEEP: Final = f"this nests more than {MAX_DEPTH} levels deep"
