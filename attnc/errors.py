@@ -151,7 +151,7 @@ class SpecError(AttncError):
     """A spec that is not valid; `diagnostics` holds everything found in one run."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(diagnostics)
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         super().__init__(listing(self.diagnostics))
 
 

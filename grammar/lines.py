@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from lark import Token
 
@@ -55,10 +55,10 @@ def logical_lines(tokens: Sequence[Token], report: Report) -> list[Line]:
     return lines
 
 
-Problem = tuple[str, Token, tuple[Note, ...]]
+_Problem: TypeAlias = tuple[str, Token, tuple[Note, ...]]
 
 
-def _end_of_line(tokens: Sequence[Token], start: int) -> tuple[int, Problem | None]:
+def _end_of_line(tokens: Sequence[Token], start: int) -> tuple[int, _Problem | None]:
     """Index after the logical line that begins at `start`, and what is wrong with its brackets."""
     open_brackets: list[Token] = []
     for i in range(start, len(tokens)):
@@ -86,7 +86,7 @@ def _end_of_line(tokens: Sequence[Token], start: int) -> tuple[int, Problem | No
 
 def _unclosed(
     tokens: Sequence[Token], start: int, open_brackets: list[Token]
-) -> tuple[int, Problem]:
+) -> tuple[int, _Problem]:
     """The line is taken to end where the line of its first open bracket does."""
     opening = open_brackets[0]
     i = next(i for i in range(start, len(tokens)) if tokens[i] is opening)

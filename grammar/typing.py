@@ -62,7 +62,9 @@ class IllTyped(Exception):
 
     def __init__(self, message: str, place: Span, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.place, self.hints = message, place, (hint,) if hint else ()
+        self.message: str = message
+        self.place: Span = place
+        self.hints: tuple[str, ...] = (hint,) if hint else ()
 
 
 class Unknown(Exception):

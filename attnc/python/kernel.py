@@ -55,11 +55,11 @@ class Kernel(Generic[P, R]):
         self._bound_to: Kernel[..., R] | None = None
         if method:
             self._bound_to = Kernel(spec, built, choices, positional=self._positional)
-        self.__name__ = known.name
-        self.__qualname__ = known.name
+        self.__name__: str = known.name
+        self.__qualname__: str = known.name
         self.__module__ = __name__
         self.__doc__ = str(known)
-        self.__signature__ = _python_signature(known, self._positional, method)
+        self.__signature__: inspect.Signature | None = _python_signature(known, self._positional, method)
 
     # What it is
 

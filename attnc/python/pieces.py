@@ -96,5 +96,5 @@ class Faulty(Exception):
     """A function that is no spec."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)
         super().__init__("; ".join(f.message for f in self.faults))

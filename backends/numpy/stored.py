@@ -19,7 +19,8 @@ class NeedsPresence(Exception):
 
     def __init__(self, tensor: str, when: tuple[str, ...] | None = None) -> None:
         super().__init__(tensor)
-        self.tensor, self.when = tensor, when
+        self.tensor: str = tensor
+        self.when: tuple[str, ...] | None = when
 
 
 @dataclass(frozen=True, slots=True)
