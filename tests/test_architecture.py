@@ -72,7 +72,8 @@ def test_data_files_are_listed() -> None:
     data = project["tool"]["setuptools"]["package-data"]
     assert "*.lark" in data["attnc.grammar"]
     assert "*.attn" in data["attnc.grammar"]
-    for name in ("attn.lark", "prelude.attn"):
+    assert "*.json" in data["attnc.grammar"]
+    for name in ("attn.lark", "prelude.attn", "attn.tmLanguage.json"):
         assert resources.files("attnc.grammar").joinpath(name).is_file()
 
 
