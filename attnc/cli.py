@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NoReturn
 
-from attnc.commands import check, explain, fmt
+from attnc.commands import check, draw, explain, fmt
 from attnc.commands import compile as compile_
 from attnc.commands.common import cannot, misused, show
 from attnc.errors import SpecError, UsageError
@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, ModuleType]] = {
     "compile": compile_,
     "check": check,
     "explain": explain,
+    "draw": draw,
     "fmt": fmt,
 }
 

@@ -17,24 +17,29 @@ def write_whole(path: Path, text: str) -> None:
     that leaves `path` as it was. A device or a pipe is written as it is. Raises `OSError`, which
     names `path`.
     """
+    write_bytes_whole(path, text.encode("utf-8"))
+
+
+def write_bytes_whole(path: Path, data: bytes) -> None:
+    """Writes bytes to `path`, as `write_whole` does text."""
     try:
-        _write(Path(os.path.realpath(path)), text)
+        _write(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
     old = _mode(path)
     if old is not None and not stat.S_ISREG(old):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        path.write_bytes(data)
         return
     if old is not None and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     descriptor, name = tempfile.mkstemp(prefix=".attnc.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(_new_mode() if old is None else stat.S_IMODE(old))

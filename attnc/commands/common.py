@@ -85,6 +85,20 @@ def _size(name: str, value: str) -> int:
     return int(value)
 
 
+def check_output(options: argparse.Namespace) -> None:
+    """Raises `UsageError` if `--output` names the spec itself."""
+    if _same_file(options.spec, options.output):
+        raise UsageError(f"the output '{options.output}' is the spec itself")
+
+
+def write_bytes(options: argparse.Namespace, data: bytes) -> None:
+    """Writes bytes to the file that `--output` names, whole."""
+    from attnc.files import write_bytes_whole
+
+    check_output(options)
+    write_bytes_whole(Path(options.output), data)
+
+
 def write_text(options: argparse.Namespace, text: str) -> None:
     """Writes what a command made to the file that `--output` names, whole, or prints it for `-`."""
     from attnc.files import write_whole
@@ -94,8 +108,7 @@ def write_text(options: argparse.Namespace, text: str) -> None:
             raise UsageError("standard output is closed")
         print(text, end="", flush=True)
         return
-    if _same_file(options.spec, options.output):
-        raise UsageError(f"the output '{options.output}' is the spec itself")
+    check_output(options)
     write_whole(Path(options.output), text)
 
 

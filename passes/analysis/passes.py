@@ -76,15 +76,43 @@ def passes(facts: Facts) -> dict[str, Count]:
     A rank whose fibres are traversed by several variables, as queries and keys of one sequence,
     counts for its own variable what the most demanding of them needs.
     """
+    return {v: count for v, (count, _) in _demanding(facts).items()}
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the expressions of a cascade stand to the passes over one rank.
+
+    `progress` is by the `id` of each expression of the cascade. A loop whose rounds add passes is
+    followed for its first round only; `bands` passes are begun when that is done.
+    """
+
+    variable: str
+    count: Count
+    bands: int
+    progress: Mapping[int, Progress]
+
+
+def course(facts: Facts, variable: str) -> Course:
+    """How the expressions stand to the passes over a rank that `passes` counts."""
+    count, group = _demanding(facts)[variable]
+    once = {loop: 1 for loop, _ in count.rounds}
+    analysis = _Analysis(facts, group, _active(facts), once).run()
+    return Course(variable, count, analysis.count, analysis.reached)
+
+
+def _demanding(facts: Facts) -> dict[str, tuple[Count, frozenset[Fibre]]]:
+    """By rank variable, the fibres that need most passes, and how many."""
     active = _active(facts)
     single = {f: _Analysis(facts, frozenset((f,)), active).run() for f in _fibres(facts)}
-    counts: dict[str, Count] = {}
+    found: dict[str, tuple[Count, frozenset[Fibre]]] = {}
     for group in _classes(single):
         count = _count(facts, group, active)
         for fibre in group:
             for name in {fibre.rank.lower()} | (_direct(facts, fibre) & active):
-                counts[name] = max(counts.get(name, count), count, key=_weight)
-    return {v: counts[v] for v in facts.variables if v in counts}
+                if name not in found or _weight(count) > _weight(found[name][0]):
+                    found[name] = count, group
+    return {v: found[v] for v in facts.variables if v in found}
 
 
 def _weight(count: Count) -> tuple[int, int]:
@@ -238,6 +266,7 @@ class _Analysis:
     trips: Mapping[str, int] = field(default_factory=dict)
     count: int = 1
     carried: dict[int, frozenset[str]] = field(default_factory=dict)
+    reached: dict[int, Progress] = field(default_factory=dict)
     _tensors: dict[str, _Stored] = field(default_factory=dict)
     _loops: dict[str, str] = field(default_factory=dict)
     _group: frozenset[str] = frozenset()
@@ -289,6 +318,7 @@ class _Analysis:
 
     def _progress(self, expr: Expr) -> Progress:
         found = self._rule(expr)
+        self.reached[id(expr)] = found
         if found.carriers:
             if found.whole:
                 self.count = max(self.count, found.done + 1)
