@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from attnc import api
+import attnc
+from attnc import api, cli
 from attnc.ir import printer
 
 ROOT = Path(__file__).parent.parent
@@ -78,11 +79,20 @@ def test_excerpts(page: str) -> None:
             assert [x for x in lines if x and x != "..." and x not in emitted] == []
 
 
-def test_gallery_is_current() -> None:
-    """`python docs/make_gallery.py` renews the gallery page and the table of the README."""
-    command = [sys.executable, "docs/make_gallery.py", "--check"]
+@pytest.mark.parametrize("script", ["make_gallery.py", "make_api.py"])
+def test_made_pages_are_current(script: str) -> None:
+    """`python docs/make_gallery.py` and `python docs/make_api.py` renew them."""
+    command = [sys.executable, f"docs/{script}", "--check"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_reference_lists_what_is_public() -> None:
+    page = (ROOT / "docs" / "api" / "python.md").read_text(encoding="utf-8")
+    for name in attnc.__all__:
+        assert f"`{name}`" in page or name.startswith("_")
+    commands = (ROOT / "docs" / "api" / "command_line.md").read_text(encoding="utf-8")
+    assert re.findall(r"## `attnc (\w+)`", commands) == list(cli.COMMANDS)

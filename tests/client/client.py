@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, assert_type
 
-import attnc
 import numpy as np
 import torch
+from torch import Tensor
+
+import attnc
 from attnc.errors import Note, Source, Span
 from attnc.integrations.transformers import register
 from attnc.python.explained import Explanation
 from attnc.python.signature import Signature
-from torch import Tensor
 
 Queries = Annotated[Tensor, "B H M E"]
 
