@@ -835,3 +835,16 @@ def test_the_libraries_load_only_when_a_picture_needs_them() -> None:
     loaded = {m.partition(".")[0] for m in done.stdout.split()}
     assert not {"matplotlib", "pygraphviz", "numpy", "networkx"} & loaded
     assert import_module("attnc.drawing.png")
+
+
+def test_the_pictures_of_the_docs_are_current() -> None:
+    """`python docs/make_pictures.py` renews them; every one is shown, and every one shown is."""
+    command = [sys.executable, "docs/make_pictures.py", "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"\]\(pictures/(\w+\.svg)\)", page))
+    assert shown == {p.name for p in (ROOT / "docs" / "pictures").iterdir()}
