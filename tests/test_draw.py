@@ -434,6 +434,19 @@ def test_one_variable_is_one_row() -> None:
     np.testing.assert_array_equal(mask.panels[0].cells, points(1, 7, lambda _, j: j % 3 == 1))
 
 
+def test_conditions_on_a_running_recurrence_are_left_out() -> None:
+    """What is computed so far cannot be told afterwards; the tensor itself can be drawn."""
+    text = """\
+cascade c(A[T]) -> X[T]:
+    var s in T
+    X[t] = A[t] + default(sum[s](only(X[s], s < t)), 0) where t > 1
+"""
+    (mask,) = masks(checked(text), Request(sizes={"T": 5})).masks
+    np.testing.assert_array_equal(mask.panels[0].cells, points(1, 5, lambda _, t: t > 1))
+    with pytest.raises(UsageError, match="no condition on a rank that a picture could show"):
+        masks(checked(text.replace(" where t > 1", "")), Request())
+
+
 def test_sides_and_fixed_indices(tmp_path: Path) -> None:
     length = np.array([1, 3], np.int32)
     files = saved(tmp_path, length=length)
@@ -569,7 +582,7 @@ REFUSED = [
     (["none.attn", "-o", "x.svg"], "No such file or directory: none.attn"),
 ]
 REFUSED_MASKS = [
-    (["dense.attn"], "every point exists; --tensor NAME"),
+    (["dense.attn"], "no condition on a rank that a picture could show"),
     (["causal.attn", "--tensor", "Q"], "defines no tensor 'Q'"),
     (["causal.attn", "--rows", "q"], "has a variable 'q'"),
     (["causal.attn", "--rows", "m", "--columns", "m"], "the same variable"),

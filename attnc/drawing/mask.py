@@ -404,4 +404,6 @@ def _call(text: str, arrays: Sequence[Any]) -> Bools:
         found: Bools = getattr(module, exported)(*arrays)
     except ValueError as error:
         raise _Refused(str(error)) from None
+    except MemoryError:
+        raise UsageError("there is not enough memory: give smaller sizes with --size") from None
     return found

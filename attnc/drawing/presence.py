@@ -52,24 +52,36 @@ def sites(facts: Facts, tensor: str | None = None) -> tuple[Site, ...]:
         found = [_tensor(facts, defined[tensor])]
     if not found:
         raise UsageError(
-            f"'{facts.cascade.name}' has no condition on a rank: every point exists; "
+            f"'{facts.cascade.name}' has no condition on a rank that a picture could show; "
             "--tensor NAME draws the points of a tensor all the same"
         )
     return tuple(found)
 
 
 def _sites(facts: Facts, einsum: Einsum) -> Iterator[Site]:
+    """The places of one statement.
+
+    An `only` on what its own recurrence has computed so far is none: afterwards all is computed.
+    """
     if any(free_variables(c) for c in einsum.where):
         yield _tensor(facts, einsum)
+    running = _running(facts, einsum.tensor)
     seen: set[Expr] = set()
     for node in _outermost(einsum.value):
-        if node not in seen and free_variables(node.arguments[1]):
+        reads = {n.tensor for n in subexpressions(node) if isinstance(n, Read)}
+        if node not in seen and free_variables(node.arguments[1]) and not reads & running:
             seen.add(node)
             free = free_variables(node)
             order = dict.fromkeys((*einsum.variables, *in_order(einsum.value)))
             variables = tuple(v for v in order if v in free)
             text = f"{printer.expression(node)} in {einsum.tensor}"
             yield Site(einsum.tensor, node, variables, free & _closed(einsum), text)
+
+
+def _running(facts: Facts, tensor: str) -> set[str]:
+    """The tensors of the recurrence that computes a tensor, if one does."""
+    loops = (_tensors(s) for s in facts.stages if isinstance(s, Loop))
+    return next((tensors for tensors in loops if tensor in tensors), set[str]())
 
 
 def _outermost(expr: Expr) -> Iterator[Apply]:
