@@ -12,7 +12,13 @@ from typing import Final
 from attnc.errors import NOWHERE, Note, Report, Source, Span
 from attnc.grammar.measure import Measure
 from attnc.grammar.parser import DEFINE_APART, TOO_DEEP, Malformed, fit_constant, parse
-from attnc.grammar.resolve import Resolver, check_definitions, constant_index, counted
+from attnc.grammar.resolve import (
+    Resolver,
+    check_definitions,
+    constant_index,
+    counted,
+    literal_index,
+)
 from attnc.grammar.scope import Scope, is_extent, size_expr, suggestion
 from attnc.grammar.sums import explicit
 from attnc.grammar.syntax import MAX_DEPTH, MAX_VARIABLES, Definition
@@ -153,6 +159,8 @@ class _Checker:
         einsums = tuple(s for s in self.statements if isinstance(s, Einsum))
         for einsum in einsums:
             self._negative_indices(einsum)
+        for einsum in self.cascade.einsums:
+            self._negative_literals(einsum)
         if self.failed:
             return None
         ties = tuple(s for s in self.statements if isinstance(s, Require | Binding))
@@ -691,11 +699,22 @@ class _Checker:
 
     def _negative_indices(self, einsum: Einsum) -> None:
         for _, index, dimension in self._indices(einsum):
-            constant = constant_index(index)
-            if constant is not None and constant < dimension.low:
-                hint = "indices never count from the end; the last is the extent - 1"
-                message = f"the index {constant} is negative"
-                self.report.error(message, index.span, hints=(hint,))
+            self._not_below(constant_index(index), index, dimension)
+
+    def _negative_literals(self, einsum: Einsum) -> None:
+        """Indices computed from literals alone, as written: `at` and macros may make others."""
+        for root in (einsum.value, *einsum.where):
+            for node in subexpressions(root):
+                if isinstance(node, Read) and node.tensor in self.scope.tensors:
+                    dimensions = self.scope.tensors[node.tensor].dimensions
+                    for index, dimension in zip(node.index, dimensions, strict=False):
+                        self._not_below(literal_index(index), index, dimension)
+
+    def _not_below(self, constant: int | None, index: Expr, dimension: Dimension) -> None:
+        if constant is not None and constant < dimension.low:
+            hint = "indices never count from the end; the last is the extent - 1"
+            message = f"the index {constant} is negative"
+            self.report.error(message, index.span, hints=(hint,))
 
     # Warnings, for what has no errors
 

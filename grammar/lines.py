@@ -67,6 +67,7 @@ def _end_of_line(tokens: Sequence[Token], start: int) -> tuple[int, _Problem | N
             if open_brackets and _begins(tokens, i, tokens[start].type == "CASCADE"):
                 return _unclosed(tokens, start, open_brackets)
             joined = token.type in JOINS_PREVIOUS or tokens[i - 1].type in JOINS_NEXT
+            joined = joined and tokens[i - 1].type != "COLON"  # a header ends there in any case
             if not open_brackets and not (joined and token.type not in ENDS):
                 return i, None
         if token.value in OPENS:

@@ -79,7 +79,9 @@ class Malformed(Exception):
 
     def __init__(self, message: str, place: Span, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.place, self.hints = message, place, (hint,) if hint else ()
+        self.message: str = message
+        self.place: Span = place
+        self.hints: tuple[str, ...] = (hint,) if hint else ()
 
 
 class _Tokens(Lexer):
@@ -711,13 +713,25 @@ def _quietly(tokens: Sequence[Token], start: str) -> object:
 
 def _defined_names(line: Line) -> set[str]:
     """The names that a line which did not parse may define."""
-    first = line.tokens[0]
-    if line.broken or any(t.type == "UNKNOWN" for t in line.tokens):
-        return {t.value for t in line.tokens if t.type == "NAME"}
-    if first.type == "VAR":
-        end = next((i for i, t in enumerate(line.tokens) if t.type == "IN"), len(line.tokens))
-        return {t.value for t in line.tokens[:end] if t.type == "NAME"}
-    return {first.value} if first.type == "NAME" else set()
+    tokens = line.tokens
+    if line.broken or any(t.type == "UNKNOWN" for t in tokens):
+        return {t.value for t in tokens if t.type == "NAME"}
+    if tokens[0].type == "VAR":
+        end = next((i for i, t in enumerate(tokens) if t.type == "IN"), len(tokens))
+        return {t.value for t in tokens[:end] if t.type == "NAME"}
+    found = {tokens[0].value} if tokens[0].type == "NAME" else set()
+    return found.union(_left_sides(tokens))
+
+
+def _left_sides(tokens: Sequence[Token]) -> Iterator[str]:
+    """Every `name` and `name[...]` before a `=` outside of brackets."""
+    depth, name = 0, ""
+    for i, token in enumerate(tokens):
+        if not depth and token.type == "NAME":
+            name = token.value
+        elif not depth and token.type == "EQUAL" and tokens[i - 1].type in ("NAME", "RSQB"):
+            yield name
+        depth += (token.value in OPENS) - (token.value in OPENS.values())
 
 
 def _expressions(node: object) -> Sequence[Expr]:
@@ -749,6 +763,9 @@ TOKEN_NAMES: Final = {
 ATOMS: Final = frozenset({"NAME", "INT", "FLOAT", "INF", "TRUE", "FALSE", "ABSENT", "LPAR"})
 EXPRESSION: Final = ATOMS | {"MINUS", "TILDE", "NOT"}
 STATEMENTS: Final = frozenset({"for", "while", "let", "import", "from", "class", "print", "pass"})
+ALONG: Final = frozenset({"dim", "axis"})
+"""What other languages call the rank that a reduction works along."""
+
 MAX_EXPECTED: Final = 8
 MAX_SHOWN: Final = 40
 
@@ -815,10 +832,14 @@ def _advice(tokens: Sequence[Token], at: int) -> str | None:
     first = tokens[0]
     if first.type == "NAME" and at == 1 and first.value in STATEMENTS:
         return f"`{first.value}` is no statement of this language"
+    if first.value == "assert" and at == 1:
+        return "write `require`"
     previous = tokens[at - 1].type if at else ""
     if at == len(tokens):
         goes_on = previous in OPERATORS
         return "a line goes on where the next one begins with an operator" if goes_on else None
+    if _foreign_comment(tokens, at):
+        return "a comment begins with `#`"
     token = tokens[at]
     if first.type == "CASCADE":
         return _header_advice(tokens, at)
@@ -826,8 +847,21 @@ def _advice(tokens: Sequence[Token], at: int) -> str | None:
         return "a tensor is defined once, with `=`"
     pair = previous, token.type
     match pair:
+        case _, "EQUAL" if first.type == "VAR":
+            name = tokens[1].value
+            return (
+                f"a variable is declared with its range: var {name} in ...; a value is {name} = ..."
+            )
+        case "NAME", "EQUAL" if (callee := _callee(tokens, at)) is not None:
+            if tokens[at - 1].value in ALONG:
+                return f"the variable stands in brackets: {callee}[n](x)"
+            return "arguments have no names; they are told by their order"
         case _, "EQUAL":
             return "equality is `==`"
+        case "RSQB", "LSQB" if (tensor := _before_bracket(tokens, at - 1)) is not None:
+            return f"one pair of brackets holds all indices: {tensor}[i,j]"
+        case "NAME", "NAME" if tokens[at - 1].value == "lambda":
+            return "a macro is written def f(x) = ... above the cascade"
         case "AMPERSAND", "AMPERSAND":
             return "write `and`"
         case "BAR", "BAR":
@@ -838,6 +872,8 @@ def _advice(tokens: Sequence[Token], at: int) -> str | None:
             return "a product is written with `*`"
         case _, "COLON" if first.type == "DEF":
             return "a macro is written def f(x) = ..."
+        case _, "COLON" if at + 1 < len(tokens) and tokens[at + 1].type == "EQUAL":
+            return "write `=`"
         case _, "COLON":
             return "an index is one coordinate: there are no slices"
         case _, "LPAR" if at == 1:
@@ -846,6 +882,50 @@ def _advice(tokens: Sequence[Token], at: int) -> str | None:
             return "`where` follows the definition of a tensor"
         case _:
             return None
+
+
+def _foreign_comment(tokens: Sequence[Token], at: int) -> bool:
+    """Whether the place is in what is a comment elsewhere: `//`, `--` or `/*`, then words."""
+    for i in (at - 1, at):
+        if _comment_sign(tokens, i) and (i == 0 or tokens[i].line != tokens[i - 1].end_line):
+            return True
+    end = at - 1
+    while end > 0 and (tokens[end].value[0].isalpha() or tokens[end].type == "COMMA"):
+        end -= 1
+    return end < at - 1 and (_comment_sign(tokens, end) or _comment_sign(tokens, end - 1))
+
+
+def _comment_sign(tokens: Sequence[Token], i: int) -> bool:
+    """Whether a sign that begins comments elsewhere stands at index `i`."""
+    if i < 0 or tokens[i].type == "FLOOR":
+        return i >= 0
+    behind = tokens[i + 1] if i + 1 < len(tokens) else None
+    if behind is None or behind.start_pos != tokens[i].end_pos:
+        return False
+    return (tokens[i].type, behind.type) in (("MINUS", "MINUS"), ("SLASH", "STAR"))
+
+
+def _callee(tokens: Sequence[Token], at: int) -> str | None:
+    """What is called, if the place is among the arguments of a call."""
+    depth = 0
+    for i in range(at - 1, 0, -1):
+        depth += (tokens[i].value in OPENS.values()) - (tokens[i].value in OPENS)
+        if depth < 0:
+            before = tokens[i - 1]
+            if tokens[i].value != "(":
+                return None
+            return before.value if before.type == "NAME" else _before_bracket(tokens, i - 1)
+    return None
+
+
+def _before_bracket(tokens: Sequence[Token], closing: int) -> str | None:
+    """The name before a pair of square brackets, given the place of the closing one."""
+    depth = 0
+    for i in range(closing, 0, -1):
+        depth += (tokens[i].value in OPENS.values()) - (tokens[i].value in OPENS)
+        if not depth:
+            return tokens[i - 1].value if tokens[i - 1].type == "NAME" else None
+    return None
 
 
 def _header_advice(tokens: Sequence[Token], at: int) -> str | None:

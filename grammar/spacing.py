@@ -9,7 +9,7 @@ from typing import Final
 from attnc.grammar.lines import RELATIONS
 from attnc.grammar.trivia import OPERAND_ENDS, Word
 
-ADDITIVE: Final = frozenset({"PLUS", "MINUS"})
+SUM_SIGNS: Final = frozenset({"PLUS", "MINUS"})
 SIGNS: Final = frozenset({"MINUS", "TILDE"})
 SINGLE: Final = frozenset({"NAME", "INT", "FLOAT"})
 
@@ -99,7 +99,7 @@ class _Spacing:
         """In an index `c*R + r`, `t//R - 1`, `t-1`."""
         single = end - bracket.begins == 3 and self._single(bracket.begins, end)
         for i in bracket.group:
-            if single or self.words[i].kind not in ADDITIVE:
+            if single or self.words[i].kind not in SUM_SIGNS:
                 self._close_up(i)
 
     def _single(self, begins: int, end: int) -> bool:
@@ -111,11 +111,11 @@ class _Spacing:
 
     def _expression(self, bracket: _Bracket, end: int, compared: bool) -> None:
         """Elsewhere operators have spaces; `c*R + r < n`, `x**2` may stay as they are written."""
-        within = compared or any(self.words[i].kind in ADDITIVE for i in bracket.group)
+        within = compared or any(self.words[i].kind in SUM_SIGNS for i in bracket.group)
         begins = bracket.begins
         product: list[int] = []
         for i in bracket.group:
-            if self.words[i].kind in ADDITIVE:
+            if self.words[i].kind in SUM_SIGNS:
                 self._product(product, begins, i, within)
                 begins, product = i + 1, []
             else:
