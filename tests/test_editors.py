@@ -244,6 +244,13 @@ def test_valid(check: Given) -> None:
     }
 
 
+def test_the_document_of_the_docs(check: Given) -> None:
+    page = (ROOT / "docs" / "editors.md").read_text(encoding="utf-8")
+    document = page.partition("```json\n")[2].partition("```")[0]
+    spec = b"cascade id(X[T]) -> O[T]:\n    O[t] = Y[t]\n"
+    assert check(spec, "--name", "spec.attn") == (1, json.loads(document))
+
+
 def test_errors_and_warnings_in_order(check: Given) -> None:
     """Also those of cascades beside one that is broken."""
     status, found = check(b"\xef\xbb\xbf" + SPEC.replace("\n", "\r\n").encode())
