@@ -148,7 +148,12 @@ def test_a_statement_of_several_passes_is_shown_in_parts() -> None:
 
 def test_what_reads_one_element_stands_after_what_it_reads() -> None:
     """It needs no pass by itself, and yet no arrow may go back up."""
-    text = "cascade c(A[M,N]) -> O[M]:\n    S[m,n] = exp(A[m,n])\n    O[m] = S[m,0] + 1\n"
+    text = """\
+cascade c(A[M,N]) -> D[M], O[M]:
+    S[m,n] = exp(A[m,n])
+    D[m] = S[m,n]
+    O[m] = S[m,0] + 1
+"""
     drawn = graph(checked(text), "n")
     assert (drawn.node("tensor S").band, drawn.node("tensor O").band) == (1, 1)
     assert not drawn.node("tensor O").along
