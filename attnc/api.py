@@ -77,7 +77,7 @@ def _checked(text: str, name: str) -> tuple[Checked, Report]:
 def format(text: str, *, name: str = "<spec>") -> str:  # noqa: A001
     """The text of a spec in its standard layout; see docs/formatting.md.
 
-    It need parse, and need not be valid otherwise. Raises `SpecError` if it does not.
+    It must parse, but need not be valid otherwise. Raises `SpecError` if it does not parse.
     """
     return formatted(Report(Source(name, text)))
 

@@ -719,8 +719,8 @@ def _defined_names(line: Line) -> set[str]:
     if tokens[0].type == "VAR":
         end = next((i for i, t in enumerate(tokens) if t.type == "IN"), len(tokens))
         return {t.value for t in tokens[:end] if t.type == "NAME"}
-    found = {tokens[0].value} if tokens[0].type == "NAME" else set()
-    return found.union(_left_sides(tokens))
+    first = [tokens[0].value] if tokens[0].type == "NAME" else []
+    return {*first, *_left_sides(tokens)}
 
 
 def _left_sides(tokens: Sequence[Token]) -> Iterator[str]:

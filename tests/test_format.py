@@ -60,7 +60,7 @@ def stays(text: str) -> str:
     assert comments(result) == comments(text)
     assert attnc.format(result) == result
     assert not re.search(r"[ \t]\n|\r|\ufeff|\t(?!.*#)|\n\n\n\n", re.sub("#.*", "#", result))
-    assert result == "" or re.fullmatch(r"\S(?s:.*)[^\n]\n", result)
+    assert result == "" or re.fullmatch(r"(?=\S)(?s:.*)[^\n]\n", result)
     return result
 
 
