@@ -1,0 +1,1 @@
+"""Running reductions: how a reduction that needs earlier ones is computed in the same pass."""

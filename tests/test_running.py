@@ -1,0 +1,337 @@
+"""Running forms of reductions: what is derived, that it holds, and what is refused by name.
+
+Each spec of `running/` is a cascade whose reductions run over `n`; its golden is the derivation.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import attnc
+from attnc.ir import printer
+from attnc.ir.cascade import Einsum
+from attnc.ir.expr import Expr, Reduce
+from attnc.passes.running.build import total
+from attnc.passes.running.checks import Wrong, check, renamed
+from attnc.passes.running.closure import Basis, Entry
+from attnc.passes.running.derive import Derivation, Extreme, Plain, Running, Sum, derive
+from attnc.passes.running.show import shown
+from tests import golden
+from tests.oracle.interpreter import Types, _Run
+
+FOLDER = Path(__file__).parent / "running"
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.attn"))]
+DERIVED = [n for n in NAMES if n != "refused"]
+
+Place = tuple[int, ...]
+
+
+def einsums(name: str) -> tuple[Einsum, ...]:
+    text = (FOLDER / f"{name}.attn").read_text(encoding="utf-8")
+    return attnc.check(text, name).select().cascade.einsums
+
+
+def derivation(name: str) -> Derivation:
+    return derive(einsums(name), ["n"], ["M", "N", "F"])
+
+
+def body(einsum: Einsum) -> Reduce:
+    assert isinstance(einsum.value, Reduce)
+    return einsum.value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_derivation(name: str, renew: bool) -> None:
+    golden.compare("running", name, shown(derivation(name)), renew)
+
+
+def test_no_orphans(renew: bool) -> None:
+    if renew:
+        golden.prune("running", NAMES)
+    assert golden.orphans("running", NAMES) == []
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_nothing_is_refused(name: str) -> None:
+    assert derivation(name).refusals == ()
+
+
+def test_each_refusal_has_its_own_reason() -> None:
+    """All but the two harmless reductions at the head are refused, and named."""
+    found = derivation("refused")
+    assert [one.tensor for one in found.running] == ["U", "G"]
+    reasons = [r.reason for r in found.refusals]
+    assert len(reasons) == 10
+    assert len(set(reasons)) >= 8
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_checks_hold(name: str) -> None:
+    results = frozenset(e.tensor for e in einsums(name))
+    bodies = {e.tensor: body(e).body for e in einsums(name)}
+    for one in derivation(name).running:
+        if isinstance(one, Sum):
+            check(one.basis, bodies[one.tensor], results)
+
+
+# Faults that the checks must see
+
+
+def faults(basis: Basis) -> list[Basis]:
+    """A basis with one thing wrong, in several ways."""
+    wrong = []
+    for j, row in enumerate(basis.transition):
+        for k, entries in row.items():
+            for i, entry in enumerate(entries):
+                others = [e for n, e in enumerate(entries) if n != i]
+                changed = [Entry(-entry.number, entry.shifts)]
+                if entry.shifts:
+                    changed.append(Entry(entry.number, entry.shifts[1:]))
+                    first = replace(entry.shifts[0], exponent=-entry.shifts[0].exponent)
+                    if first.function in ("exp", "power"):
+                        changed.append(Entry(entry.number, (first, *entry.shifts[1:])))
+                for new in (None, *changed):
+                    rows = list(basis.transition)
+                    rows[j] = {**row, k: (*others, *([new] if new else []))}
+                    wrong.append(replace(basis, transition=tuple(rows)))
+    for i, coefficient in basis.coefficients.items():
+        wrong.append(
+            replace(basis, coefficients={**basis.coefficients, i: total([coefficient] * 2)})
+        )
+        wrong.append(
+            replace(basis, coefficients={k: c for k, c in basis.coefficients.items() if k != i})
+        )
+    return wrong
+
+
+@pytest.mark.parametrize("name", ["softmax", "entropy", "variance", "scaled_norm", "angles"])
+def test_checks_see_faults(name: str) -> None:
+    results = frozenset(e.tensor for e in einsums(name))
+    bodies = {e.tensor: body(e).body for e in einsums(name)}
+    count = 0
+    for one in derivation(name).running:
+        if isinstance(one, Sum) and not one.basis.constant:
+            for wrong in faults(one.basis):
+                count += 1
+                with pytest.raises(Wrong):
+                    check(wrong, bodies[one.tensor], results, symbolic=False)
+    assert count >= 6
+
+
+# Running it, in any split and order
+
+
+@dataclass
+class State:
+    """The states of all reductions over some points, and the results at them."""
+
+    sums: dict[tuple[str, Place], list[float]] = field(default_factory=dict)
+    results: dict[str, dict[Place, float]] = field(default_factory=dict)
+
+
+class Machine:
+    """Computes tiles and merges them, point by point, with the interpreter of the tests."""
+
+    def __init__(self, name: str, seed: int, count: int, scale: float) -> None:
+        facts = attnc.check((FOLDER / f"{name}.attn").read_text("utf-8"), name).select()
+        sizes = {"M": 2, "N": count, "F": 2}
+        rng = np.random.default_rng(seed)
+        inputs = {
+            i.name: scale * rng.normal(size=[sizes[str(s)] for s in i.sizes])
+            for i in facts.cascade.inputs
+        }
+        self.run = _Run(facts, inputs, {}, "f64")
+        self.written = {t: dict(points) for t, points in self.run.tensors.items()}
+        self.forms = derive(facts.cascade.einsums, ["n"], ["M", "N", "F"]).running
+        self.left = {e.tensor: e.variables for e in facts.cascade.einsums}
+        names = frozenset(form.tensor for form in self.forms)
+        self.old = renamed(names, "'")
+        types = {**facts.types, **{f"{n}'": facts.types[n] for n in names}}
+        self.run.types = Types(facts.values, types)
+
+    def eval(self, expr: Expr, place: Mapping[str, int]) -> Any:
+        return self.run.eval(expr, dict(place))
+
+    def places(self, form: Running) -> Iterator[dict[str, int]]:
+        return self.run.places(self.left[form.tensor])
+
+    def tile(self, points: Sequence[int]) -> State:
+        """The state of some points, as a tile computes it from nothing."""
+        state = State()
+        for form in self.forms:
+            for place in self.places(form):
+                at = [{**place, "n": n} for n in points]
+                match form:
+                    case Plain(op=op, body=expr) | Extreme(op=op, inner=expr):
+                        sums = [fold(op, [self.eval(expr, p) for p in at])]
+                    case Sum(basis=basis):
+                        sums = [
+                            math.fsum(
+                                self.eval(phi.expr(), p)
+                                for p in at
+                                if all(self.eval(c, p) for c in phi.where)
+                            )
+                            for phi in basis.functions
+                        ]
+                self.finish(state, form, place, sums)
+        return state
+
+    def merge(self, a: State, b: State) -> State:
+        """The state of the points of two states: each brought to the common results, then added."""
+        state = State()
+        for form in self.forms:
+            for place in self.places(form):
+                key = form.tensor, tuple(place.values())
+                match form:
+                    case Plain(op=op) | Extreme(op=op):
+                        sums = [fold(op, [a.sums[key][0], b.sums[key][0]])]
+                    case Sum(basis=basis):
+                        sums = [0.0] * len(basis.functions)
+                        for part in (a, b):
+                            for tensor, results in part.results.items():
+                                self.run.tensors[f"{tensor}'"] = dict(results)
+                            for j, row in enumerate(basis.transition):
+                                for k, entries in row.items():
+                                    entry = total(e.expr(self.old) for e in entries)
+                                    sums[j] += self.eval(entry, place) * part.sums[key][k]
+                self.finish(state, form, place, sums)
+        return state
+
+    def finish(self, state: State, form: Running, place: dict[str, int], sums: list[float]) -> None:
+        """Keeps a state, and its result, which later ones read."""
+        point = tuple(place.values())
+        state.sums[form.tensor, point] = sums
+        stored = self.run.tensors[form.tensor]
+        match form:
+            case Plain():
+                stored[point] = sums[0]
+            case Extreme(result=result):
+                stored[point] = sums[0]
+                stored[point] = self.eval(result, place)
+            case Sum():
+                stored[point] = math.fsum(self.eval(c, place) * sums[i] for i, c in form.result)
+        state.results.setdefault(form.tensor, {})[point] = stored[point]
+
+
+def fold(op: str, values: Sequence[Any]) -> Any:
+    """A reduction of plain numbers."""
+    operations: dict[str, Callable[[Sequence[Any]], Any]] = {
+        "sum": math.fsum,
+        "count": sum,
+        "prod": math.prod,
+        "max": max,
+        "min": min,
+        "any": any,
+    }
+    return operations[op](values)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("name", DERIVED)
+def test_any_split_and_order(name: str, scale: float) -> None:
+    """Tiles of any points, merged along any tree, give what the written text gives."""
+    for seed in range(3):
+        machine = Machine(name, seed, 9, scale)
+        generator = random.Random(seed)
+        points = list(range(9))
+        generator.shuffle(points)
+        cuts = sorted(generator.sample(range(1, 9), generator.randint(1, 4)))
+        pieces = [points[a:b] for a, b in zip([0, *cuts], [*cuts, 9], strict=True)]
+        states = [machine.tile(piece) for piece in pieces]
+        while len(states) > 1:
+            first, second = generator.sample(range(len(states)), 2)
+            both = machine.merge(states[first], states[second])
+            states = [s for i, s in enumerate(states) if i not in (first, second)] + [both]
+        for tensor, results in states[0].results.items():
+            for point, found in results.items():
+                expected = machine.written[tensor][point]
+                assert found == pytest.approx(expected, rel=1e-7, abs=1e-9), (tensor, point)
+
+
+# Random reductions
+
+
+def closed_term(generator: random.Random) -> str:
+    """A term whose basis closes: a product of powers, exponentials, angles, streamed factors."""
+    factors = generator.sample(
+        [
+            "exp(S[m,n] - G[m])",
+            "exp2(2 * (Y[m,n] - H[m]))",
+            "3 ** (S[m,n] - G[m])",
+            "(Y[m,n] - U[m])",
+            "(Y[m,n] - U[m]) ** 2",
+            "cos(Y[m,n] - U[m])",
+            "sqrt(exp(S[m,n] - G[m]))",
+            "Y[m,n]",
+            "tanh(S[m,n])",
+            "1 / D[m]",
+            "log(D[m])",
+            "U[m]",
+            "k",
+        ],
+        generator.randint(1, 3),
+    )
+    return " * ".join(factors)
+
+
+BEFORE = """
+cascade random(S[M,N], Y[M,N], k: float = 0.7) -> O[M]:
+    G[m] = max[n](S[m,n])
+    H[m] = max[n](Y[m,n])
+    U[m] = sum[n](Y[m,n] / N)
+    D[m] = sum[n](exp(S[m,n] - G[m]))
+"""
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_closed_terms_are_derived(seed: int) -> None:
+    generator = random.Random(seed)
+    terms = [closed_term(generator) for _ in range(generator.randint(1, 3))]
+    text = f"{BEFORE}    O[m] = sum[n]({' + '.join(terms)})\n"
+    cascade = attnc.check(text).select().cascade
+    found = derive(cascade.einsums, ["n"], ["M", "N"])
+    if any("more than 8 functions" in r.reason for r in found.refusals):
+        return
+    assert found.refusals == (), text
+    (last,) = [one for one in found.running if one.tensor == "O"]
+    if isinstance(last, Sum):
+        results = frozenset(e.tensor for e in cascade.einsums)
+        check(last.basis, body(cascade.einsums[-1]).body, results)
+
+
+UNCLOSED = [
+    "tanh(S[m,n] - G[m])",
+    "max(Y[m,n] - U[m], 0)",
+    "1 / (Y[m,n] - U[m])",
+    "exp(S[m,n] * U[m])",
+    "exp(S[m,n] - U[m])",
+    "sigmoid(Y[m,n] + D[m])",
+    "(exp(S[m,n] - G[m]) + Y[m,n] * U[m]) ** 0.5",
+    "abs(Y[m,n] - U[m])",
+    "(Y[m,n] if U[m] > 0 else S[m,n])",
+    "k ** (S[m,n] - G[m])",
+    "0.5 ** (S[m,n] - G[m])",
+    "exp(G[m] - S[m,n])",
+]
+
+
+@pytest.mark.parametrize("term", UNCLOSED)
+@pytest.mark.parametrize("seed", range(3))
+def test_random_unclosed_terms_are_refused_by_name(term: str, seed: int) -> None:
+    """One bad factor among good ones is found, and it is the one that is named."""
+    generator = random.Random(seed)
+    text = f"{BEFORE}    O[m] = sum[n]({closed_term(generator)} * {term})\n"
+    found = derive(attnc.check(text).select().cascade.einsums, ["n"], ["M", "N"])
+    (refusal,) = found.refusals
+    assert refusal.tensor == "O"
+    named = printer.expression(refusal.term)
+    assert "U[m]" in named or "G[m]" in named or "D[m]" in named
+    assert refusal.reason
