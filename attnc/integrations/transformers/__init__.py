@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attnc.errors import UsageError
-from attnc.integrations.transformers.roles import find_roles
+from attnc.integrations.transformers.roles import EXPECTED, find_roles, shown
 
 if TYPE_CHECKING:
     from attnc.python.kernel import Kernel
@@ -61,7 +61,13 @@ def register(
         )
     roles = find_roles(kernel.signature, values)
     ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
-    attention = Attention(kernel, roles, ignored, dict(values), probed(kernel, roles, values))
+    order = probed(kernel, roles, values)
+    if roles.square and not roles.shared_heads and not order.mixes:
+        raise UsageError(
+            f"the kernel {kernel.name} does not attend over {roles.queries}, the third rank of "
+            f"{shown(roles.query)}; {EXPECTED}"
+        )
+    attention = Attention(kernel, roles, ignored, dict(values), order)
     library.AttentionInterface.register(name, attention)
     library.AttentionMaskInterface.register(name, Masks(kernel.signature, roles, ignored))
 

@@ -150,8 +150,9 @@ class Attention:
 
         if mask is not None and torch.compiler.is_compiling():
             layer.refuse(
-                "under torch.compile a padded batch needs a kernel with a mask, [B,N]: bool; where "
-                "nothing is padded, leave attention_mask out"
+                "under torch.compile a padded batch needs a kernel with a mask, [B,N]: bool, and a "
+                "static cache one for each query and key, [B,1,M,N]: bool; where nothing is padded,"
+                " leave attention_mask out"
             )
 
         def run(chosen: Mapping[Size, Any]) -> Any:

@@ -1,6 +1,6 @@
 """What a kernel does with the order of positions, found by running it on a few numbers.
 
-A model relies on two things that no signature tells: whether a query sees the keys behind it, and
+A model relies on things that no signature tells: whether a query sees the keys behind it, and
 whether the last queries alone give what they give among all, as decoding with a cache needs.
 """
 
@@ -36,6 +36,9 @@ class Order:
     continues: bool | None
     """The last queries, given alone with all keys, give what they give among all queries."""
 
+    mixes: bool | None
+    """Some query sees a key at another position."""
+
 
 def probed(kernel: Kernel[..., Any], roles: Roles, values: Mapping[str, Any]) -> Order:
     """Runs a kernel a few times on four positions; `values` are for its further arguments."""
@@ -43,9 +46,10 @@ def probed(kernel: Kernel[..., Any], roles: Roles, values: Mapping[str, Any]) ->
 
     probe = _Probe(kernel, roles, values, torch.Generator().manual_seed(0))
     try:
-        return Order(probe.causal(), None if roles.square else probe.continues())
+        causal, mixes = probe.sight()
+        return Order(causal, None if roles.square else probe.continues(), mixes)
     except (TypeError, ValueError, RuntimeError):
-        return Order(None, None)
+        return Order(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -55,19 +59,24 @@ class _Probe:
     values: Mapping[str, Any]
     generator: Any
 
-    def causal(self) -> bool | None:
+    def sight(self) -> tuple[bool | None, bool | None]:
+        """Whether no query sees a key behind it, and whether any sees one at another position."""
         first, *changed = self._results()
         if not first.isfinite().all():
-            return None
-        return all(
-            self._same(first[:, :, :n], other[:, :, :n]) for n, other in enumerate(changed, start=1)
-        )
+            return None, None
+        seen = [
+            (m, n)
+            for n, other in enumerate(changed)
+            for m in range(LENGTH)
+            if not self._same(first[:, :, m], other[:, :, m])
+        ]
+        return all(n <= m for m, n in seen), any(n != m for m, n in seen)
 
     def _results(self) -> Iterator[Any]:
-        """The result on random numbers, then with key and value n changed, for n = 1, 2, ..."""
+        """The result on random numbers, then with key and value n changed, for n = 0, 1, ..."""
         tensors, parameters = self._tensors(), self._parameters()
         yield self._run(tensors, parameters)
-        for n in range(1, LENGTH):
+        for n in range(LENGTH):
             moved = {name: t.clone() for name, t in tensors.items()}
             for role in (self.roles.key, self.roles.value):
                 moved[role.name][:, :, n] += FAR

@@ -52,12 +52,15 @@ def check_options(
             "it; give it once: register(..., sliding_window=value)"
         )
     for name, value in options.items():
-        if not layer.settles(name) and not _changes_nothing(name, value, features, keys):
-            layer.refuse(
-                f"the model passes {name}{_told(value)}, which changes the result; take it as a "
-                "parameter or a tensor of that name, or",
-                ignore=name,
-            )
+        if layer.settles(name) or _changes_nothing(name, value, features, keys):
+            continue
+        if name == "output_attentions":
+            layer.refuse("the model asks for the weights of its attention, and a kernel gives none")
+        layer.refuse(
+            f"the model passes {name}{_told(value)}, which changes the result; take it as a "
+            "parameter or a tensor of that name, or",
+            ignore=name,
+        )
 
 
 def parameters(
@@ -102,4 +105,10 @@ def _changes_nothing(name: str, value: Any, features: int, keys: Any) -> bool:
 
 
 def _told(value: Any) -> str:
-    return f" = {value}" if isinstance(value, bool | int | float) else ""
+    match value:
+        case float():
+            return f" = {value:.6g}"
+        case int():
+            return f" = {value}"
+        case _:
+            return ""
