@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from importlib import resources
 from typing import Final
 
 from attnc.errors import NOWHERE, Note, Report, Source, Span
-from attnc.grammar.measure import Measure
+from attnc.grammar.measure import Budget, Measure
 from attnc.grammar.parser import DEFINE_APART, TOO_DEEP, Malformed, fit_constant, parse
 from attnc.grammar.resolve import (
     Resolver,
@@ -21,7 +22,7 @@ from attnc.grammar.resolve import (
 )
 from attnc.grammar.scope import Scope, is_extent, size_expr, suggestion
 from attnc.grammar.sums import explicit
-from attnc.grammar.syntax import MAX_DEPTH, MAX_VARIABLES, Definition
+from attnc.grammar.syntax import MAX_DEPTH, MAX_NODES, MAX_VARIABLES, MAX_WORK, Definition
 from attnc.grammar.typing import IllTyped, Types, Unknown, report_ill_typed
 from attnc.ir import printer
 from attnc.ir.cascade import (
@@ -51,6 +52,8 @@ from attnc.ir.walk import (
     subexpressions,
 )
 
+TOO_LARGE: Final = "this grows too large when its conditions are handed to its sums"
+
 # What other languages call the element types.
 COMMON_TYPES: Final = {
     **dict.fromkeys(("float", "float32", "single"), "did you mean 'f32'?"),
@@ -70,16 +73,19 @@ def check(report: Report) -> tuple[Facts, ...]:
     file = parse(report)
     known = prelude()
     macros = check_definitions(file.definitions, known, report)
+    budget = Budget()
     seen: dict[str, Span] = {}
     checked = []
     for parsed in file.cascades:
+        if budget.exhausted:
+            break
         cascade = parsed.cascade
         if cascade.name in seen:
             note = Note("the other", seen[cascade.name])
             message = f"two cascades are called '{cascade.name}'"
             report.error(message, cascade.span, notes=(note,))
         seen.setdefault(cascade.name, cascade.span)
-        facts = check_cascade(cascade, macros, report, parsed.lost)
+        facts = _Checker(cascade, macros, report, parsed.lost, budget).run()
         if facts is not None:
             checked.append(facts)
     return tuple(checked)
@@ -100,21 +106,11 @@ def prelude() -> Mapping[str, Definition]:
     return {name: replace(macro, span=NOWHERE) for name, macro in macros.items()}
 
 
-def check_cascade(
-    cascade: Cascade,
-    macros: Mapping[str, Definition],
-    report: Report,
-    lost: frozenset[str] | None = None,
-) -> Facts | None:
-    """The facts of one cascade, or None if it has errors.
+class _Checker:
+    """Checks one cascade; each step reports what it finds and the next goes on with the rest.
 
     `lost` are the names that parts which did not parse may have defined; None if all parsed.
     """
-    return _Checker(cascade, macros, report, lost).run()
-
-
-class _Checker:
-    """Checks one cascade; each step reports what it finds and the next goes on with the rest."""
 
     def __init__(
         self,
@@ -122,15 +118,18 @@ class _Checker:
         macros: Mapping[str, Definition],
         report: Report,
         lost: frozenset[str] | None,
+        budget: Budget,
     ) -> None:
         self.cascade = cascade
         self.report = report
+        self.budget = budget
         self.scope = Scope(report)
         self.scope.lost |= lost or frozenset()
         self.resolver = Resolver(self.scope, macros, report, self._fresh)
         self.statements: list[Statement] = []
         self.einsums: list[Einsum] = []
         self.taken = _all_names(cascade)
+        self.numbers: dict[str, Iterator[int]] = {}
         self.repeated: set[int] = set()
         self.broken: set[str] = set()
         self.damaged = lost is not None
@@ -149,6 +148,11 @@ class _Checker:
         self._collect_tensors()
         for statement in self.cascade.statements:
             self._statement(statement)
+            if self.budget.exhausted:
+                message = f"more than {MAX_WORK} names, numbers and operations in one file"
+                hint = "macros count as what they expand to"
+                self.report.error(message, statement.span, hints=(hint,))
+                return None
         self._dimensions()
         self._outputs()
         order = stages(self.einsums)
@@ -170,7 +174,7 @@ class _Checker:
             replace(self.cascade, statements=tuple(self.statements)),
             order.stages,
             {name: info.range for name, info in self.scope.variables.items()},
-            {name: info.type for name, info in self.scope.values.items()},
+            dict(self.scope.types),
             dict(self.scope.tensors),
             tensors,
             equalities,
@@ -278,10 +282,8 @@ class _Checker:
 
     def _fresh(self, variable: str) -> str:
         """A new variable over the range of `variable`, declared before the current statement."""
-        number = 1
-        while f"{variable}_{number}" in self.taken:
-            number += 1
-        name = f"{variable}_{number}"
+        numbers = self.numbers.setdefault(variable, itertools.count(1))
+        name = next(n for n in (f"{variable}_{i}" for i in numbers) if n not in self.taken)
         self.taken.add(name)
         info = self.scope.variables[variable]
         self.scope.variables[name] = info
@@ -301,9 +303,15 @@ class _Checker:
             case Einsum():
                 self._einsum(statement)
 
+    def _resolved(self, expr: Expr) -> Expr | None:
+        """The resolved expression, or None if something was reported."""
+        result = self.resolver(expr)
+        self.budget.take(self.resolver.work)
+        return result
+
     def _value(self, expr: Expr, what: str, hint: str) -> Expr | None:
         """A resolved expression of parameters and extents alone."""
-        value = self.resolver(expr)
+        value = self._resolved(expr)
         if value is None:
             return None
         for node in subexpressions(value):
@@ -362,7 +370,7 @@ class _Checker:
             self.statements.append(Variables(tuple(names), size, statement.span))
 
     def _require(self, statement: Require) -> None:
-        condition = self.resolver(statement.condition)
+        condition = self._resolved(statement.condition)
         if condition is None:
             return
         free = sorted(free_variables(condition))
@@ -379,7 +387,7 @@ class _Checker:
         self.statements.append(replace(statement, condition=condition))
 
     def _value_types(self) -> Types:
-        return Types({name: info.type for name, info in self.scope.values.items()}, {})
+        return Types(self.scope.types, {})
 
     def _einsum(self, statement: Einsum) -> None:
         valid = self._left_side(statement)
@@ -395,8 +403,9 @@ class _Checker:
 
     def _right_side(self, statement: Einsum) -> Einsum | None:
         """The statement with its names resolved and its sums written; None if it has errors."""
-        value = self.resolver(statement.value)
-        where = [self.resolver(c) for c in statement.where]
+        value = self._resolved(statement.value)
+        counted_before = self.resolver.work
+        where = [self._resolved(c) for c in statement.where]
         if value is None or any(c is None for c in where):
             return None
         if any(v in self.scope.lost for v in statement.variables):
@@ -410,8 +419,13 @@ class _Checker:
             self.report.error(message, statement.span, hints=(DEFINE_APART,))
             return None
         result = explicit(resolved, self.report)
-        if result is not None and Measure()(result.value)[1] > MAX_DEPTH:
-            self.report.error(TOO_DEEP, value.span, hints=(DEFINE_APART,))
+        if result is None:
+            return None
+        size, depth = Measure()(result.value)
+        self.budget.take(max(0, size - counted_before))
+        if depth > MAX_DEPTH or size > MAX_NODES:
+            message = TOO_DEEP if depth > MAX_DEPTH else TOO_LARGE
+            self.report.error(message, value.span, hints=(DEFINE_APART,))
             return None
         return result
 
@@ -582,8 +596,7 @@ class _Checker:
                 tensors[item.name] = read_type(item.element)
             else:
                 unknown.add(item.name)
-        values = {name: info.type for name, info in self.scope.values.items()}
-        types = Types(values, tensors, unknown)
+        types = Types(self.scope.types, tensors, unknown)
         for statement in self.statements:
             if isinstance(statement, Require):
                 self._try(types.condition, statement.condition)

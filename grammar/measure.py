@@ -1,9 +1,28 @@
-"""How large an expression is."""
+"""How large expressions are."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from attnc.grammar.syntax import MAX_WORK
 from attnc.ir.expr import Expr
 from attnc.ir.walk import children
+
+
+@dataclass
+class Budget:
+    """How many nodes the expressions of one file may still have."""
+
+    left: int = MAX_WORK
+
+    def take(self, nodes: int) -> None:
+        """Counts the nodes of an expression."""
+        self.left -= nodes
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there were more than the file may have."""
+        return self.left < 0
 
 
 class Measure:
@@ -17,16 +36,21 @@ class Measure:
 
     def __call__(self, expr: Expr) -> tuple[int, int]:
         """How many nodes `expr` has, and how deep it nests."""
+        known = self._known
         stack = [expr]
         while stack:
             node = stack[-1]
-            operands = children(node)
-            waiting = [c for c in operands if id(c) not in self._known]
-            if waiting:
-                stack += waiting
-                continue
-            stack.pop()
-            known = [self._known[id(c)] for c in operands]
-            size = 1 + sum(k[1] for k in known)
-            self._known[id(node)] = node, size, 1 + max((k[2] for k in known), default=0)
-        return self._known[id(expr)][1:]
+            size, depth = 1, 0
+            waiting = False
+            for child in children(node):
+                found = known.get(id(child))
+                if found is None:
+                    stack.append(child)
+                    waiting = True
+                elif not waiting:
+                    size += found[1]
+                    depth = max(depth, found[2])
+            if not waiting:
+                stack.pop()
+                known[id(node)] = node, size, depth + 1
+        return known[id(expr)][1:]

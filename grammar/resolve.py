@@ -6,6 +6,7 @@ extents of those; arguments arrive already resolved in the scope of the call.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -75,6 +76,8 @@ class Resolver:
     report: Report
     fresh: Callable[[str], str]
     failed: bool = False
+    work: int = 0
+    """How many nodes the last expression had, or had come to when it was refused."""
     _nodes: int = field(default=0, repr=False)
     _measure: Measure = field(default_factory=Measure, repr=False)
 
@@ -84,7 +87,9 @@ class Resolver:
         try:
             result = self._walk(expr, None, 1)
         except Refused:
+            self.work = self._nodes
             return None
+        self.work = max(self._nodes, self._measure(result)[0])
         return None if self.failed else result
 
     def _error(
@@ -455,9 +460,8 @@ def check_definitions(
 
 def _check_names(definition: Definition, report: Report) -> None:
     brackets = definition.brackets or ()
-    names = [*brackets, *definition.parameters]
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
+    for name, count in Counter((*brackets, *definition.parameters)).items():
+        if count > 1:
             report.error(f"'{name}' stands twice in this definition", definition.span)
     for name in brackets:
         if is_extent(name):
@@ -486,7 +490,9 @@ def _check_body(definition: Definition, macros: Mapping[str, Definition], report
                 message = f"the body of a macro reads no tensor: '{tensor}'"
                 report.error(message, node.span, hints=(hint,))
             case Call(name=name) if name not in macros and name not in (*FUNCTIONS, *BRACKETED):
-                close = suggestion(name, [*FUNCTIONS, *BRACKETED, *macros])
+                close = None
+                if not report.crowded:
+                    close = suggestion(name, [*FUNCTIONS, *BRACKETED, *macros])
                 message = f"no function is called '{name}'"
                 report.error(message, node.span, hints=(close,) if close else ())
 

@@ -48,10 +48,9 @@ LISTED_AS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ValueInfo:
-    """A number with a name: what it is, its type, where it was named."""
+    """A number with a name: what it is, and where it was named."""
 
     what: str
-    type: Type
     place: Span
 
 
@@ -95,6 +94,8 @@ class Scope:
 
     report: Report
     values: dict[str, ValueInfo] = field(default_factory=dict)
+    types: dict[str, Type] = field(default_factory=dict)
+    """Those of the values."""
     variables: dict[str, VariableInfo] = field(default_factory=dict)
     tensors: dict[str, TensorInfo] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -130,7 +131,7 @@ class Scope:
         if not is_extent(name):
             if not self._free(name, f"the {what}", place):
                 return False
-            self.values[name] = ValueInfo(what, type_, place)
+            self._name_value(name, what, type_, place)
             return True
         if not type_.kind.integral:
             hint = f"a name like '{name}' is an extent's; any other has a lower-case letter"
@@ -139,6 +140,10 @@ class Scope:
         if not self._free(name, f"the {what}", place):
             return False
         return self._add_extent(name, what, place)
+
+    def _name_value(self, name: str, what: str, type_: Type, place: Span) -> None:
+        self.values[name] = ValueInfo(what, place)
+        self.types[name] = type_
 
     def add_rank(self, name: str, place: Span) -> None:
         """Names an extent that a tensor declares; the same name again is the same rank."""
@@ -161,7 +166,7 @@ class Scope:
                 notes=(Note(f"'{variable}' is named here too", other.place),),
             )
             return self.lose(name)
-        self.values[name] = ValueInfo(what, INDEX_INT, place)
+        self._name_value(name, what, INDEX_INT, place)
         self.variables[variable] = VariableInfo(Value(name), place)
         return True
 

@@ -31,7 +31,10 @@ MAX_VARIABLES: Final = 48
 """Most rank variables in one Einsum; an array has at most 64 axes in NumPy."""
 
 MAX_NODES: Final = 20_000
-"""Most nodes of one expression after macros are expanded."""
+"""Most nodes of one expression after macros are expanded and sums are written."""
+
+MAX_WORK: Final = 250_000
+"""Most nodes of all expressions of one file, counted in the same way."""
 
 
 @dataclass(frozen=True, slots=True)

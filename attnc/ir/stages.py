@@ -7,7 +7,7 @@ one rank variable.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -198,16 +198,21 @@ def _loop(members: list[Einsum], result: Stages) -> Loop | None:
 def _never_begins(initial: tuple[Einsum, ...], steps: tuple[Einsum, ...]) -> list[Einsum]:
     """Steps that are present only where another point of such a step is."""
     started = {e.tensor for e in initial}
-    found = [s for s in steps if s.tensor not in started]
-    while True:
-        names = {s.tensor for s in found}
-        kept = [s for s in found if _needs(s.value, names)]
-        if len(kept) == len(found):
-            return found
-        found = kept
+    found = {s.tensor: s for s in steps if s.tensor not in started}
+    readers: dict[str, list[Einsum]] = {}
+    for step in found.values():
+        for tensor in {r.tensor for r in tensor_reads(step)}:
+            readers.setdefault(tensor, []).append(step)
+    waiting = list(found.values())
+    while waiting:
+        step = waiting.pop()
+        if step.tensor in found and not _needs(step.value, found):
+            del found[step.tensor]
+            waiting += readers.get(step.tensor, ())
+    return list(found.values())
 
 
-def _needs(expr: Expr, tensors: set[str]) -> bool:
+def _needs(expr: Expr, tensors: Container[str]) -> bool:
     """Whether a value is absent wherever all reads of these tensors are."""
     match expr:
         case Read(tensor=tensor) if tensor in tensors:

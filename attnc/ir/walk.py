@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import assert_never
+from operator import attrgetter
+from typing import Any, Final
 
 from attnc.ir.expr import (
     Absent,
@@ -35,47 +36,48 @@ from attnc.ir.expr import (
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     """The direct operands of a node, in the order they are written."""
-    match expr:
-        case Int() | Float() | Bool() | Absent() | Name() | Value() | Var():
-            return ()
-        case Read(index=index):
-            return index
-        case Unary(operand=operand):
-            return (operand,)
-        case Binary(left=left, right=right) | Logical(left=left, right=right):
-            return (left, right)
-        case Compare(operands=operands):
-            return operands
-        case Choice(condition=condition, then=then, other=other):
-            return (then, condition, other)
-        case Apply(arguments=arguments):
-            return arguments
-        case Reduce(body=body) | Scan(body=body) | Arg(body=body) | TopK(body=body):
-            return (body,)
-        case Call(brackets=brackets, arguments=arguments):
-            inner = [i for b in brackets or () for i in (b.key, b.value) if i is not None]
-            return (*inner, *arguments)
-        case _:
-            assert_never(expr)
+    return OPERANDS[type(expr)](expr)
+
+
+def _of_call(call: Call) -> tuple[Expr, ...]:
+    inner = [i for b in call.brackets or () for i in (b.key, b.value) if i is not None]
+    return (*inner, *call.arguments)
+
+
+OPERANDS: Final[Mapping[type[Expr], Callable[[Any], tuple[Expr, ...]]]] = {
+    **dict.fromkeys((Int, Float, Bool, Absent, Name, Value, Var), lambda _: ()),
+    Read: attrgetter("index"),
+    Unary: lambda e: (e.operand,),
+    **dict.fromkeys((Binary, Logical), attrgetter("left", "right")),
+    Compare: attrgetter("operands"),
+    Choice: attrgetter("then", "condition", "other"),
+    Apply: attrgetter("arguments"),
+    **dict.fromkeys((Reduce, Scan, Arg, TopK), lambda e: (e.body,)),
+    Call: _of_call,
+}
+"""How `children` finds them for each kind of node; a table, as no function is called more."""
 
 
 def rebuild(expr: Expr, new: tuple[Expr, ...]) -> Expr:
     """`expr` with its direct operands replaced; the same object where nothing changed."""
     if all(a is b for a, b in zip(children(expr), new, strict=True)):
         return expr
+    span = expr.span
     match expr:
-        case Read():
-            return replace(expr, index=new)
-        case Unary():
-            return replace(expr, operand=new[0])
-        case Binary() | Logical():
-            return replace(expr, left=new[0], right=new[1])
-        case Compare():
-            return replace(expr, operands=new)
+        case Read(tensor=tensor):
+            return Read(tensor, new, span)
+        case Unary(op=op):
+            return Unary(op, new[0], span)
+        case Binary(op=op):
+            return Binary(op, new[0], new[1], span)
+        case Logical(op=word):
+            return Logical(word, new[0], new[1], span)
+        case Compare(ops=ops):
+            return Compare(ops, new, span)
         case Choice():
-            return replace(expr, then=new[0], condition=new[1], other=new[2])
-        case Apply():
-            return replace(expr, arguments=new)
+            return Choice(new[1], new[0], new[2], span)
+        case Apply(function=function):
+            return Apply(function, new, span)
         case Reduce() | Scan() | Arg() | TopK():
             return replace(expr, body=new[0])
         case _:
@@ -84,14 +86,13 @@ def rebuild(expr: Expr, new: tuple[Expr, ...]) -> Expr:
 
 def subexpressions(expr: Expr) -> Iterator[Expr]:
     """Every node of the tree, operands before the node that uses them."""
-    stack: list[tuple[Expr, bool]] = [(expr, False)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            yield node
-            continue
-        stack.append((node, True))
-        stack.extend((child, False) for child in reversed(children(node)))
+    found = []
+    stack = [expr]
+    while stack:  # finds them in the opposite order
+        node = stack.pop()
+        found.append(node)
+        stack += children(node)
+    return reversed(found)
 
 
 def outside(expr: Expr, variable: str) -> Iterator[Expr]:
@@ -156,13 +157,15 @@ def in_order(expr: Expr) -> tuple[str, ...]:
     """Every rank variable of `expr`, free or bound, in the order of first occurrence."""
     seen: dict[str, None] = {}
     for node in subexpressions(expr):
-        for name in sorted(own_variables(node)):
-            seen.setdefault(name)
-        if isinstance(node, Reduce):
-            for name in node.variables:
+        match node:
+            case Var(name=name) | Scan(variable=name) | Arg(variable=name):
                 seen.setdefault(name)
-        for name in sorted(bound(node)):
-            seen.setdefault(name)
+            case Reduce(variables=names):
+                seen |= dict.fromkeys(names)
+            case TopK(into=into, variable=name):
+                seen |= dict.fromkeys((into, name))
+            case _:
+                pass
     return tuple(seen)
 
 
