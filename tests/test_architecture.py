@@ -160,6 +160,10 @@ FORBIDDEN_CALLS = {
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "code", "runpy", "ctypes"}
 
 
+RUNS = "attnc/modules.py"
+"""The one place where text is run: that of emitted modules."""
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_nothing_is_evaluated(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -167,6 +171,7 @@ def test_nothing_is_evaluated(path: Path) -> None:
         match node:
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
                 regular = name == "compile" and not isinstance(node.func, ast.Name)
+                regular = regular or (named(path) == RUNS and name in ("compile", "exec"))
                 assert regular or name not in FORBIDDEN_CALLS, f"{named(path)}:{node.lineno}"
             case ast.Import(names=names):
                 assert not {n.name.partition(".")[0] for n in names} & FORBIDDEN_MODULES

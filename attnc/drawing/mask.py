@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from attnc.ir.evaluation import evaluate
 from attnc.ir.expr import Expr, Value
 from attnc.ir.facts import Facts
 from attnc.ir.walk import subexpressions
+from attnc.modules import function_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -390,18 +389,9 @@ class _Refused(Exception):
 
 
 def _call(text: str, arrays: Sequence[Any]) -> Bools:
-    """Runs an emitted module, from a file of its own; raises `_Refused` if a check in it fails."""
-    with tempfile.TemporaryDirectory(prefix="attnc-") as folder:
-        path = Path(folder) / "presence.py"
-        path.write_text(text, encoding="utf-8")
-        spec = importlib.util.spec_from_file_location("attnc_presence", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    (exported,) = module.__all__
+    """Runs an emitted module; raises `_Refused` if a check in it fails."""
     try:
-        found: Bools = getattr(module, exported)(*arrays)
+        found: Bools = function_of(text, "presence")(*arrays)
     except ValueError as error:
         raise _Refused(str(error)) from None
     except MemoryError:

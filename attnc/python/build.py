@@ -11,19 +11,18 @@ import hashlib
 import inspect
 import itertools
 import json
-import linecache
 import platform
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 from attnc.cache import Store, default_folder, key
 from attnc.errors import Diagnostic, UsageError
 from attnc.ir.cascade import Constant
+from attnc.modules import function_of
 from attnc.python.signature import Signature, from_data, signature
 from attnc.version import LANGUAGE, VERSION
 
@@ -185,20 +184,9 @@ def _warn(found: Diagnostic) -> None:
 
 
 def _keep(identity: str, known: Signature, source: str) -> Built:
-    built = Built(identity, known, source, function_of(source, known.name, identity))
+    built = Built(identity, known, source, function_of(source, f"{known.name} {identity[:12]}"))
     _built[identity] = built
     return built
-
-
-def function_of(source: str, name: str, identity: str) -> Callable[..., Any]:
-    """The function that an emitted module exports; tracebacks into it show its lines."""
-    place = f"<attnc kernel {name} {identity[:12]}>"
-    linecache.cache[place] = len(source), None, source.splitlines(keepends=True), place
-    module = ModuleType(name)
-    exec(compile(source, place, "exec"), module.__dict__)  # noqa: S102 - our own emitted text
-    (exported,) = module.__all__
-    found: Callable[..., Any] = getattr(module, exported)
-    return found
 
 
 def forget() -> None:

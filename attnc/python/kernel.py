@@ -33,6 +33,8 @@ class Kernel(Generic[P, R]):
     do not fit, naming the argument.
     """
 
+    __signature__: inspect.Signature | None
+
     def __init__(
         self,
         spec: str,
@@ -59,7 +61,7 @@ class Kernel(Generic[P, R]):
         self.__qualname__: str = known.name
         self.__module__ = __name__
         self.__doc__ = str(known)
-        self.__signature__: inspect.Signature | None = _python_signature(known, self._positional, method)
+        self.__signature__ = _python_signature(known, self._positional, method)
 
     # What it is
 
