@@ -18,7 +18,6 @@ from attnc.grammar.resolve import (
     check_definitions,
     constant_index,
     counted,
-    literal_index,
 )
 from attnc.grammar.scope import Scope, is_extent, size_expr, suggestion
 from attnc.grammar.sums import explicit
@@ -163,8 +162,6 @@ class _Checker:
         einsums = tuple(s for s in self.statements if isinstance(s, Einsum))
         for einsum in einsums:
             self._negative_indices(einsum)
-        for einsum in self.cascade.einsums:
-            self._negative_literals(einsum)
         if self.failed:
             return None
         ties = tuple(s for s in self.statements if isinstance(s, Require | Binding))
@@ -713,15 +710,6 @@ class _Checker:
     def _negative_indices(self, einsum: Einsum) -> None:
         for _, index, dimension in self._indices(einsum):
             self._not_below(constant_index(index), index, dimension)
-
-    def _negative_literals(self, einsum: Einsum) -> None:
-        """Indices computed from literals alone, as written: `at` and macros may make others."""
-        for root in (einsum.value, *einsum.where):
-            for node in subexpressions(root):
-                if isinstance(node, Read) and node.tensor in self.scope.tensors:
-                    dimensions = self.scope.tensors[node.tensor].dimensions
-                    for index, dimension in zip(node.index, dimensions, strict=False):
-                        self._not_below(literal_index(index), index, dimension)
 
     def _not_below(self, constant: int | None, index: Expr, dimension: Dimension) -> None:
         if constant is not None and constant < dimension.low:

@@ -534,21 +534,3 @@ def constant_index(expr: Expr) -> int | None:
             return None if inner is None else -inner
         case _:
             return None
-
-
-def literal_index(expr: Expr) -> int | None:
-    """The value of an index computed from integer literals by `+`, `-` and `*`, else None."""
-    if not isinstance(expr, Binary):
-        return constant_index(expr)
-    left, right = literal_index(expr.left), literal_index(expr.right)
-    if left is None or right is None:
-        return None
-    match expr.op:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case _:
-            return None

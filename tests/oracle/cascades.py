@@ -7,7 +7,6 @@ or `argmax` is only given integers and floats that are small multiples of a powe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -235,10 +234,7 @@ class _Maker:
             v = self.variable(self.pick(own or scope))
             return self.affine(v) if self.chance(50) else v
         self.fuel -= 3
-        found = self.expr("int", scope, 1)
-        if re.search("[a-zA-Z]", found.text):
-            return found
-        return self.make(f"abs({found.text})", "int", 0, 0, found)  # no constant below 0
+        return self.expr("int", scope, 1)
 
     def affine(self, v: Part) -> Part:
         """An index near a variable."""
