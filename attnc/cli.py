@@ -9,8 +9,10 @@ import argparse
 import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NoReturn
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        status = run(options)
+        with _unwinding():
+            status = run(options)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -55,6 +58,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cannot(error)
     except KeyboardInterrupt:
         return 130
+    except MemoryError:
+        return misused("not enough memory")
+
+
+@contextlib.contextmanager
+def _unwinding() -> Generator[None]:
+    """Makes a termination unwind, as Ctrl-C does, so that no temporary file stays."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {n: signal.signal(n, stop) for n in numbers if signal.getsignal(n) == signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare_streams() -> None:
