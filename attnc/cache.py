@@ -32,7 +32,6 @@ _SWEPT = "swept"
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _BLOCK = 4096
-"""Bytes that a file takes at least."""
 
 
 def default_folder() -> Path | None:
@@ -90,7 +89,7 @@ class Store:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _opened(self.folder) as folder:
                 _write(folder, name, data)
-                if _is_sweep_due(folder, len(data) / self.total):
+                if _is_sweep_due(folder, _on_disk(len(data)) / self.total):
                     _sweep(folder, self.total)
 
     def trouble(self) -> str | None:
@@ -209,9 +208,8 @@ def _sweep(folder: int, total: int) -> None:
         for file in files:
             with contextlib.suppress(FileNotFoundError):
                 status = file.stat(follow_symlinks=False)
-                size = -(-status.st_size // _BLOCK) * _BLOCK
                 if _NAME.fullmatch(file.name):
-                    entries.append((status.st_mtime, file.name, size))
+                    entries.append((status.st_mtime, file.name, _on_disk(status.st_size)))
                 elif _TEMPORARY.fullmatch(file.name) and now - status.st_mtime > _HOUR:
                     _remove(folder, file.name)
     kept = sum(size for _, _, size in entries)
@@ -227,6 +225,11 @@ def _sweep(folder: int, total: int) -> None:
         os.utime(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _on_disk(size: int) -> int:
+    """What a file takes, in whole blocks."""
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def _remove(folder: int, name: str) -> None:

@@ -220,8 +220,7 @@ def _refused(path: Path) -> int | None:
     try:
         write_whole(path, "new")
     except OSError as error:
-        assert error.filename == str(path)
-        return error.errno
+        return error.errno if error.filename == str(path) else None
     return None
 
 
