@@ -1,0 +1,190 @@
+"""Level 2: tile programs.
+
+A `Plan` is a list of kernels and the buffers between them. A kernel runs for each tile of its
+parallel axes; inside, loops stream tiles of other axes and carry a state. A tile has named axes, so
+that what is combined is aligned by name, and a value for every lane, those that do not exist
+included: these lanes may hold anything. Only observers (`Load`, `Dot`, `Fold`, `Store`) look at
+lanes, and each has the predicate that says which of them count.
+
+Expressions are those of level 1, where `Name` is a tile, `Var` the coordinates along an axis, and
+`Value` an extent, a parameter or a `Let`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from attnc.ir.cascade import Constant, Input, Output, Parameter
+from attnc.ir.expr import Expr
+from attnc.ir.types import Kind
+
+AxisKind: TypeAlias = Literal["par", "stream", "whole"]
+"""Run in parallel tile by tile; streamed tile by tile by a loop; held as one tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A rank variable of a kernel and how it is tiled; `size` is its extent."""
+
+    name: str
+    size: Expr
+    kind: AxisKind
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A tensor between kernels; `presence` says how its absent points are told.
+
+    `all`: there are none. `byte`: by a second buffer of bytes. `predicate`: computed again.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    sizes: tuple[Expr, ...]
+    kind: Kind
+    presence: Literal["all", "byte"] = "byte"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`target[axes] = load tensor[index] where predicate`; elsewhere anything.
+
+    The predicate guards memory and says which lanes exist.
+    """
+
+    target: str
+    axes: tuple[str, ...]
+    kind: Kind
+    tensor: str
+    index: tuple[Expr, ...]
+    where: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """`target[axes] = map value`, lane by lane."""
+
+    target: str
+    axes: tuple[str, ...]
+    kind: Kind
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """`target[axes] = dot[over](left, right) where predicate`: a sum of products of two tiles."""
+
+    target: str
+    axes: tuple[str, ...]
+    kind: Kind
+    over: tuple[str, ...]
+    left: str
+    right: str
+    where: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """`target[axes] = reduce[op, over](value) where predicate`; of nothing, the identity."""
+
+    target: str
+    axes: tuple[str, ...]
+    kind: Kind
+    op: str
+    over: tuple[str, ...]
+    value: Expr
+    where: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """`let name = value`: one number for the whole kernel."""
+
+    name: str
+    value: Expr
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """A tile that a loop carries: its value before the first round and after each."""
+
+    name: str
+    axes: tuple[str, ...]
+    kind: Kind
+    start: Expr
+    next: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Coordinates `low <= axis < high` of one loop, in order; `full` where no lane needs a test."""
+
+    low: Expr
+    high: Expr
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`for axis in ranges carry ...`: the body for each tile of the ranges, one after the other."""
+
+    axis: str
+    ranges: tuple[Range, ...]
+    carries: tuple[Carry, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`store tensor[index] = value where predicate else empty`.
+
+    `combine` None sets; an operation combines with what is there, for sums over parallel axes and
+    for indices that meet. `guard` says which lanes are written at all.
+    """
+
+    tensor: str
+    index: tuple[Expr, ...]
+    value: Expr
+    where: Expr
+    empty: Constant
+    guard: Expr
+    combine: str | None = None
+
+
+Statement: TypeAlias = Load | Map | Dot | Fold | Let | Loop | Store
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A tile program: its axes, and what is done for each tile of the parallel ones.
+
+    `reversed` axes run their last tile first.
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    body: tuple[Statement, ...]
+    reversed: tuple[str, ...] = ()
+
+    def axis(self, name: str) -> Axis:
+        """The axis of that name."""
+        return next(a for a in self.axes if a.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled cascade: kernels in order, and the buffers between them.
+
+    `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    parameters: tuple[Parameter, ...]
+    outputs: tuple[Output, ...]
+    lets: tuple[Let, ...]
+    requires: tuple[Expr, ...]
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]

@@ -1,0 +1,91 @@
+"""Level 2 as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from attnc.ir import printer
+from attnc.ir.cascade import Cascade
+from attnc.ir.expr import Bool, Expr
+from attnc.ir.tiles import Carry, Dot, Fold, Kernel, Let, Load, Loop, Map, Plan, Statement, Store
+
+INDENT = "    "
+
+
+def plan(item: Plan) -> str:
+    """A whole plan."""
+    header = Cascade(item.name, item.inputs, item.parameters, item.outputs, ())
+    lines = ["plan " + printer.header(header).removeprefix("cascade ")]
+    lines += [f"{INDENT}let {x.name} = {_text(x.value)}" for x in item.lets]
+    lines += [f"{INDENT}require {_text(x)}" for x in item.requires]
+    for buffer in item.buffers:
+        sizes = ",".join(map(_text, buffer.sizes))
+        lines.append(f"{INDENT}buffer {buffer.name}[{sizes}]: {buffer.kind} {buffer.presence}")
+    for one in item.kernels:
+        lines += ["", *(INDENT + line for line in kernel(one))]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def kernel(item: Kernel) -> Iterator[str]:
+    """One kernel."""
+    yield f"kernel {item.name}"
+    for axis in item.axes:
+        last = " last first" if axis.name in item.reversed else ""
+        yield f"{INDENT}axis {axis.name} {axis.kind} {_text(axis.size)}{last}"
+    for statement_ in item.body:
+        yield from (INDENT + line for line in statement(statement_))
+
+
+def statement(item: Statement) -> Iterator[str]:
+    """One statement, a loop with its body."""
+    match item:
+        case Load():
+            index = ",".join(map(_text, item.index))
+            yield f"{_left(item)} = load {item.tensor}[{index}]{_where(item.where)}"
+        case Map():
+            yield f"{_left(item)} = map {_text(item.value)}"
+        case Dot():
+            over = ",".join(item.over)
+            operands = f"{item.left}, {item.right}: {item.kind}"
+            yield f"{_left(item)} = dot[{over}]({operands}){_where(item.where)}"
+        case Fold():
+            over = ",".join((item.op, *item.over))
+            yield f"{_left(item)} = reduce[{over}]({_text(item.value)}){_where(item.where)}"
+        case Let():
+            yield f"let {item.name} = {_text(item.value)}"
+        case Loop():
+            ranges = ", ".join(
+                f"[{_text(r.low)}, {_text(r.high)}) {'full' if r.full else 'partial'}"
+                for r in item.ranges
+            )
+            starts = ", ".join(f"{_carried(c)} = {_text(c.start)}" for c in item.carries)
+            yield f"for {item.axis} in {ranges} carry {starts}"
+            for inner in item.body:
+                yield from (INDENT + line for line in statement(inner))
+            for carry in item.carries:
+                yield f"{INDENT}next {carry.name} = {_text(carry.next)}"
+        case Store():
+            index = ",".join(map(_text, item.index))
+            mode = f" {item.combine}" if item.combine else ""
+            empty = printer.constant(item.empty)
+            yield f"store{mode} {item.tensor}[{index}] = {_text(item.value)}{_where(item.where)}"
+            yield f"{INDENT}else {empty}, over {_text(item.guard)}"
+        case _:
+            assert_never(item)
+
+
+def _left(item: Load | Map | Dot | Fold) -> str:
+    return f"{item.target}[{','.join(item.axes)}]: {item.kind}"
+
+
+def _carried(item: Carry) -> str:
+    return f"{item.name}[{','.join(item.axes)}]: {item.kind}"
+
+
+def _where(predicate: Expr) -> str:
+    return "" if predicate == Bool(True) else f" where {_text(predicate)}"
+
+
+def _text(expr: Expr) -> str:
+    return printer.expression(expr)
