@@ -22,7 +22,6 @@ from attnc.grammar.resolve import (
 from attnc.grammar.scope import Scope, is_extent, size_expr, suggestion
 from attnc.grammar.sums import explicit
 from attnc.grammar.syntax import MAX_DEPTH, MAX_NODES, MAX_VARIABLES, MAX_WORK, Definition
-from attnc.grammar.typing import IllTyped, Types, Unknown, report_ill_typed
 from attnc.ir import printer
 from attnc.ir.cascade import (
     Binding,
@@ -40,6 +39,7 @@ from attnc.ir.expr import Apply, Binary, Call, Expr, Int, Name, Read, Value, Var
 from attnc.ir.facts import Dimension, Equalities, Facts, TensorInfo
 from attnc.ir.stages import Loop, Single, Stage, stages, tensor_reads
 from attnc.ir.types import ELEMENTS, INDEX_INT, LITERAL_INT, Kind, Origin, Type, join, read_type
+from attnc.ir.typing import IllTyped, Types, Unknown, report_ill_typed
 from attnc.ir.walk import (
     children,
     free_variables,

@@ -18,8 +18,8 @@ import pytest
 import attnc
 from attnc.errors import MAX_SHOWN_DIAGNOSTICS, Diagnostic, Report, Source, SpecError
 from attnc.grammar import check as checker
-from attnc.grammar import parser, resolve, scope, syntax, typing
-from attnc.ir import stages
+from attnc.grammar import parser, resolve, scope, syntax
+from attnc.ir import stages, typing
 from tests import golden
 
 FOLDER = Path(__file__).parent / "errors"
@@ -78,6 +78,7 @@ ROOT = Path(attnc.__file__).parent
 SOURCES = [
     *(f for f in sorted((ROOT / "grammar").glob("*.py")) if f.stem != "__init__"),
     ROOT / "ir" / "stages.py",
+    ROOT / "ir" / "typing.py",
 ]
 METHODS = ("error", "warning", "unknown", "_error", "_unknown")
 CLASSES = ("Malformed", "IllTyped", "Problem")

@@ -10,10 +10,10 @@ from typing import Final
 
 from attnc.backends.numpy.stored import Surroundings
 from attnc.backends.numpy.terms import Axes, Code, Term, both, infix, merge, with_presence
-from attnc.grammar.typing import Types
 from attnc.ir.expr import Expr, Logical
 from attnc.ir.printer import BIT_AND, BIT_OR, COMPARE
 from attnc.ir.types import Kind
+from attnc.ir.typing import Types
 from attnc.ir.walk import children
 
 LONG: Final = 72

@@ -26,13 +26,13 @@ from attnc.backends.numpy.names import Names
 from attnc.backends.numpy.stored import Stored
 from attnc.backends.numpy.terms import Code, Term, aligned, canonical
 from attnc.backends.options import Options
-from attnc.grammar.typing import Types
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Einsum, Input, Output, Require, Variables
 from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.facts import Dimension, Facts
 from attnc.ir.stages import Loop, Stage
 from attnc.ir.types import Kind
+from attnc.ir.typing import Types
 from attnc.ir.walk import in_order, subexpressions
 
 READ_AS: Final = {

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from attnc.grammar.typing import Types
 from attnc.ir.cascade import Binding, Einsum, Input, Output, Require
 from attnc.ir.expr import (
     Apply,
@@ -40,6 +39,7 @@ from attnc.ir.expr import (
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop
 from attnc.ir.types import Kind, arithmetic
+from attnc.ir.typing import Types
 from attnc.ir.walk import FreeVariables
 
 
