@@ -17,7 +17,7 @@ SECONDS = 60
 NOBODY = 65534
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["attnc.cache", "attnc.cli", "attnc.api", "attnc.files"])
+_context.set_forkserver_preload(["attnc.cache", "tests.measured"])
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:

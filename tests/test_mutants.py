@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from attnc.errors import Report, Source
-from attnc.grammar.check import check
 from tests import examples
+from tests.hostile import reported
 
 TOKEN = re.compile(r"[A-Za-z]\w*|\d+(?:\.\d+)?|\*\*|//|->|[<>=!]=|\S|\n")
 SPARE = (
@@ -22,24 +20,6 @@ SPARE = (
 ).split(" ")
 MUTANTS = 15
 """Mutants of each example in the quick run."""
-
-
-def reported(text: str) -> Report:
-    """What is found wrong with a text; every place lies inside of it, and no error is silent."""
-    report = Report(Source("mutant.attn", text))
-    facts = check(report)
-    for diagnostic in report.found:
-        start, end = diagnostic.span
-        assert 0 <= start <= end <= len(text) + 1, diagnostic
-        assert start <= len(text), diagnostic
-        for note in diagnostic.notes:
-            assert 0 <= note.span.start <= len(text), diagnostic
-        assert diagnostic.render()
-    if not report.errors:
-        assert len(facts) == len(
-            re.findall(r"^[ \t]*cascade\b", text.lstrip("\ufeff"), re.MULTILINE)
-        )
-    return report
 
 
 def mutated(text: str, rng: random.Random) -> str:
@@ -102,106 +82,3 @@ def mutants(name: str, count: int, seed: int = 0) -> Iterator[str]:
 def test_mutants(name: str) -> None:
     for text in mutants(name, MUTANTS):
         reported(text)
-
-
-HEADER = "cascade a(X[T], y: float) -> O[T]:\n"
-
-
-def _einsum(value: str) -> str:
-    return f"{HEADER}    O[t] = {value}\n"
-
-
-def _chain(count: int) -> str:
-    macros = "".join(f"def q{i}(x) = q{i - 1}(x)\n" for i in range(1, count))
-    return f"def q0(x) = x\n{macros}{_einsum(f'q{count - 1}(X[t])')}"
-
-
-def _nested(name: str, count: int, first: str = "X[t]") -> str:
-    return f"{name}(" * count + first + ")" * count
-
-
-LAWFUL = {
-    "parentheses": _einsum("(" * 9_000 + "X[t]" + ")" * 9_000),
-    "terms": _einsum(" + ".join(["X[t]"] * 119)),
-    "calls": _einsum(_nested("exp", 118)),
-    "comparisons": _einsum("1 if " + " < ".join(["t"] * 110) + " else 0"),
-    "arguments": _einsum(f"max({', '.join(['y'] * 110)})"),
-    "conditions": _einsum(f"X[t] where {', '.join(['t > 0'] * 4_000)}"),
-    "ranks": f"cascade a(X[{','.join(f'R{i}' for i in range(40))}]) -> O[]:\n"
-    f"    O[] = X[{','.join(f'r{i}' for i in range(40))}]\n",
-    "comment": _einsum("X[t] # " + "x" * 900_000),
-    "spaces": _einsum(" " * 900_000 + "X[t]"),
-    "blank lines": HEADER + "\n" * 900_000 + "    O[t] = X[t]\n",
-    "statements": HEADER + "".join(f"    Z{i}[t] = X[t]\n" for i in range(4_000)) + "    O[t]=X[t]",
-    "cascades": "".join(f"cascade a{i}(X[T]) -> O[T]:\n O[t] = X[t]\n" for i in range(1_500)),
-    "group": f"{HEADER}    O[t] = X[t]\n"
-    + "".join(
-        f"    Z{i}[t] = default(Z{(i + 1) % 900}[t{'-1' if i % 7 else ''}], 0)\n"
-        for i in range(900)
-    ),
-    "byte-order mark and CRLF": "\ufeff" + _einsum("X[t]").replace("\n", "\r\n"),
-}
-HOSTILE = {
-    "signs": _einsum("-" * 10_000 + "X[t]"),
-    "brackets": _einsum("X[" * 6_000 + "t" + "]" * 6_000),
-    "negations": _einsum("not " * 10_000 + "X[t]"),
-    "long sum": _einsum("+".join(["X[t]"] * 3_900)),
-    "very long sum": _einsum("+".join(["X[t]"] * 5_000)),
-    "powers": _einsum("**".join(["X[t]"] * 3_900)),
-    "comparisons": _einsum("1 if " + " < ".join(["t"] * 9_000) + " else 0"),
-    "arguments": _einsum(f"max({', '.join(['y'] * 9_000)})"),
-    "choices": _einsum(" if true else ".join(["X[t]"] * 2_500)),
-    "summed conditions": HEADER + "    var s in T\n    O[t] = X[s] where " + "s > 0, " * 4_000,
-    "requirements": HEADER + "    require T > 0" + ", T > 0" * 4_000 + "\n    O[t] = X[t]\n",
-    "softmax of softmax": _einsum(_nested("softmax[t]", 60)),
-    "doubling": "def f(x) = x + x\n" + _einsum(_nested("f", 60)),
-    "doubling macros": "def q0(x) = x + x\n"
-    + "".join(f"def q{i}(x) = q{i - 1}(q{i - 1}(x))\n" for i in range(1, 40))
-    + _einsum("q39(X[t])"),
-    "doubling indices": "def f[e](x) = at[e = e + 1](x) * at[e = e * 2](x)\n"
-    + _einsum(_nested("f[t]", 30)),
-    "deep macros": f"def f(x) = {'-' * 100}x\n" + _einsum(_nested("f", 100)),
-    "a chain of macros": _chain(3_000),
-    "a macro of itself": "def f(x) = f(f(x))\n" + _einsum("f(X[t])"),
-    "macros of each other": "def f(x) = g(x)\ndef g(x) = f(x)\n" + _einsum("f(X[t])"),
-    "a long line": _einsum("X[t]+" * 200_000 + "1"),
-    "a long line of signs": _einsum("-" * 1_000_000),
-    "a long line of brackets": _einsum("(" * 1_000_000),
-    "a long line of strange characters": _einsum("$" * 1_000_000),
-    "a long line of digits": _einsum("1" * 1_000_000),
-    "a long name": _einsum("X" * 1_000_000),
-    "a large integer": _einsum("X[t] * " + "9" * 10_000),
-    "a large size": f"cascade a(X[{'9' * 10_000}]) -> O[3]:\n    var i in 3\n    O[i] = X[i]\n",
-    "a large float": _einsum("X[t] * 1e999"),
-    "a large hexadecimal": _einsum("X[t] * 0x" + "f" * 10_000),
-    "NUL": _einsum("X[t]\0"),
-    "old line ends": _einsum("X[t]").replace("\n", "\r"),
-    "surrogate": _einsum("X[t] \ud800"),
-    "line separators": _einsum("X[t]\u2028  P[t] = X[t]\x85\x0c"),
-    "digits of another script": _einsum("X[t] * \u0663"),
-    "brackets never closed": HEADER + "    O[t] = (X[t]\n" * 1_000,
-    "square brackets never closed": HEADER + "    O[t] = X[t\n" * 1_000,
-    "brackets never opened": HEADER + "    O[t] = X[t])\n" * 1_000,
-    "many unknown names": HEADER + "".join(f"    Z{i}[t] = zz{i}\n" for i in range(5_000)),
-    "many syntax errors": HEADER + "".join(f"    Z{i}[t] = * zz{i}\n" for i in range(4_000)),
-    "many definitions": HEADER + "    O[t]=X[t]\n" * 5_000,
-    "many inputs": f"cascade a({','.join(f'X{i}[T{i}]' for i in range(3_000))}) -> O[]:\n O[] = Y",
-    "underscores": "cascade a(__class__[T]) -> O[T]:\n    O[t] = __class__[t]\n",
-    "nothing": "",
-    "white space": " \t\n\n",
-}
-SECONDS = 2.0
-
-
-@pytest.mark.parametrize("name", LAWFUL)
-def test_large(name: str) -> None:
-    began = time.process_time()
-    assert reported(LAWFUL[name]).errors == []
-    assert time.process_time() - began < SECONDS
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile(name: str) -> None:
-    began = time.process_time()
-    assert reported(HOSTILE[name]).errors
-    assert time.process_time() - began < SECONDS
