@@ -1,0 +1,1 @@
+"""Passes from cascade to cascade: the same values over the reals, in a form that fuses better."""

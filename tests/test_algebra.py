@@ -1,0 +1,140 @@
+"""Passes on cascades: their texts, and that what they give has the values of what they took.
+
+Each case of `passes/<pass>/` is a cascade; its golden is the cascade after that pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import attnc
+from attnc.compilation import algebra, verify
+from attnc.ir import printer
+from attnc.ir.facts import Facts
+from attnc.passes.algebra.cse import Cse
+from attnc.passes.algebra.program import Pass, Remark
+from attnc.passes.algebra.separate import Separate
+from tests import examples, golden
+from tests.oracle.cascades import cascade_from, tolerance
+from tests.preserved import preserved, random_inputs
+
+FOLDER = Path(__file__).parent / "passes"
+PASSES: dict[str, Pass] = {p.name: p for p in (Separate(), Cse())}
+CASES = [(f.parent.name, f.stem) for f in sorted(FOLDER.glob("*/*.attn"))]
+
+
+EVERY = [*PASSES, "all"]
+READER = sorted((Path(__file__).parent / "reader").glob("*.attn"))
+CHANGED = {"separate": 0.6, "cse": 0.4, "all": 0.8}
+"""How many of the random cascades a pass has to change at least, so that they test it."""
+
+REASSOCIATES: frozenset[str] = frozenset()
+"""Passes after which a result that is not finite may be another one that is not."""
+
+TOLERANCE = 1e-9
+
+
+def checked(text: str) -> Facts:
+    return attnc.check(text).select()
+
+
+def steps(facts: Facts, name: str) -> Iterator[tuple[Facts, Facts, bool]]:
+    """What a pass, or all in order, make of a cascade, verified: before, after, finite only."""
+    if name != "all":
+        after = PASSES[name](facts)
+        verify(PASSES[name], facts, after)
+        assert PASSES[name](facts) == after
+        yield facts, after, name in REASSOCIATES
+        return
+    found: list[Facts] = []
+
+    def watch(step: Pass, before: Facts, after: Facts) -> None:
+        verify(step, before, after)
+        found.append(after)
+
+    algebra(facts, after=watch)
+    yield facts, found[-1], True
+
+
+def compare(
+    facts: Facts, name: str, inputs: dict[str, Any], parameters: dict[str, Any], allowed: float
+) -> bool:
+    """Fails unless a pass keeps the values; whether it changed anything."""
+    changed = False
+    for before, after, finite in steps(facts, name):
+        if after is not before:
+            changed = True
+            preserved(before, after, inputs, parameters, allowed, finite)
+    return changed
+
+
+# Text to text
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_text(name: str, case: str, renew: bool) -> None:
+    facts = checked((FOLDER / name / f"{case}.attn").read_text(encoding="utf-8"))
+    remarks: list[Remark] = []
+    found = PASSES[name](facts, remarks.append)
+    verify(PASSES[name], facts, found)
+    told = "".join(f"# {r.tensor}: {r.text}\n" for r in remarks)
+    golden.compare(f"passes/{name}", case, told + printer.cascade(found.cascade), renew, ".attn")
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_no_orphans(name: str, renew: bool) -> None:
+    cases = [case for other, case in CASES if other == name]
+    if renew:
+        golden.prune(f"passes/{name}", cases, ".attn")
+    assert golden.orphans(f"passes/{name}", cases, ".attn") == []
+    assert cases
+
+
+# Values
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("example", examples.NAMES)
+def test_examples(example: str, name: str) -> None:
+    facts = checked(examples.text(example))
+    module = examples.load(examples.ROOT / "tests" / "references" / f"{example}.py")
+    for _, inputs, parameters in module.cases(np.random.default_rng(5)):
+        compare(facts, name, inputs, parameters, TOLERANCE)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.stem) for p in READER])
+def test_reader(path: Path, name: str) -> None:
+    module = examples.load(path.with_suffix(".py"))
+    checked_ = attnc.check(path.read_bytes().decode("utf-8"))
+    todo = getattr(module, "CASCADES", None)
+    for facts in checked_.facts:
+        inputs, _ = todo[facts.cascade.name] if todo else (module.inputs, None)
+        given = inputs(np.random.default_rng(0))
+        parameters = {k: v for k, v in given.items() if k not in facts.tensors}
+        compare(facts, name, given, parameters, max(TOLERANCE, tolerance(facts)))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_random(name: str, request: pytest.FixtureRequest) -> None:
+    """The same cascades in every run; `--cascades N` asks for more."""
+    count = int(request.config.getoption("--cascades"))
+    changed = 0
+    for seed in range(count // 4):
+        facts = checked(cascade_from(np.random.default_rng(seed)))
+        inputs, parameters = random_inputs(facts, seed)
+        changed += compare(facts, name, inputs, parameters, tolerance(facts))
+    assert changed > count // 4 * CHANGED[name]
+
+
+@pytest.mark.parametrize("name", PASSES)
+@pytest.mark.parametrize("example", examples.NAMES)
+def test_nothing_is_left_to_do(example: str, name: str) -> None:
+    """A second run of a pass gives the same object."""
+    once = PASSES[name](checked(examples.text(example)))
+    assert PASSES[name](once) is once
