@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from attnc.api import emit
 from attnc.errors import Report, Source
 from attnc.grammar.check import check
+from attnc.ir.facts import Facts
+
+CASCADE: Final = re.compile(r"^[ \t]*cascade\b", re.MULTILINE)
 
 
-def reported(text: str) -> Report:
-    """What is found wrong with a text; every place lies inside of it, and no error is silent."""
+def checked(text: str) -> tuple[Report, tuple[Facts, ...]]:
+    """What is found about a text; every place lies inside of it, and no error is silent."""
     report = Report(Source("mutant.attn", text))
     facts = check(report)
     for diagnostic in report.found:
@@ -21,10 +25,24 @@ def reported(text: str) -> Report:
             assert 0 <= note.span.start <= len(text), diagnostic
         assert diagnostic.render()
     if not report.errors:
-        assert len(facts) == len(
-            re.findall(r"^[ \t]*cascade\b", text.lstrip("\ufeff"), re.MULTILINE)
-        )
-    return report
+        assert len(facts) == len(CASCADE.findall(text.lstrip("\ufeff")))
+    return report, facts
+
+
+def reported(text: str) -> Report:
+    """The report on a text, as `checked` looks at it."""
+    return checked(text)[0]
+
+
+def judged(text: str) -> bool:
+    """Whether a text is valid; then its cascades become modules, which Python takes."""
+    report, facts = checked(text)
+    if report.errors:
+        return False
+    for found in facts:
+        module = emit(found, backend="numpy", dtype=None, static={})
+        compile(module, "mutant.py", "exec")
+    return True
 
 
 HEADER = "cascade a(X[T], y: float) -> O[T]:\n"

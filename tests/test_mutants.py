@@ -1,15 +1,21 @@
-"""No text makes the checker fail in a way of its own: broken examples, and texts made to hurt."""
+"""No text makes attnc fail in a way of its own: examples with small changes, and their beginnings.
+
+Each gets an error with a place, or is valid, and then compiles to what Python takes. For many more,
+and for every prefix of every example: `pytest tests/test_mutants.py --mutants 1000`.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests import examples
-from tests.hostile import reported
+from tests.hostile import judged
 
 TOKEN = re.compile(r"[A-Za-z]\w*|\d+(?:\.\d+)?|\*\*|//|->|[<>=!]=|\S|\n")
 SPARE = (
@@ -18,21 +24,29 @@ SPARE = (
     "in require return empty sum max argtopk at cumsum reverse softmax plus only default t n m T N "
     "x Q[m] f(x) np None lambda i32 float int"
 ).split(" ")
-MUTANTS = 15
-"""Mutants of each example in the quick run."""
+ALL = 100
+"""So many mutants wanted: then every prefix too."""
+Change = Callable[[str, random.Random], str]
 
 
-def mutated(text: str, rng: random.Random) -> str:
-    """The text with one to three small changes."""
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        text = rng.choice(CHANGES)(text, rng)
-    return text
-
-
-def _characters(text: str, rng: random.Random) -> str:
+def _inserted(text: str, rng: random.Random) -> str:
     at = rng.randrange(len(text) + 1)
-    new = rng.choice(("", rng.choice(SPARE)[:1], text[at : at + 1] * 2))
-    return text[:at] + new + text[at + 1 :]
+    return text[:at] + rng.choice(SPARE)[:1] + text[at:]
+
+
+def _deleted(text: str, rng: random.Random) -> str:
+    at = rng.randrange(len(text))
+    return text[:at] + text[at + 1 :]
+
+
+def _replaced(text: str, rng: random.Random) -> str:
+    at = rng.randrange(len(text))
+    return text[:at] + rng.choice((rng.choice(SPARE)[:1], rng.choice(text))) + text[at + 1 :]
+
+
+def _swapped(text: str, rng: random.Random) -> str:
+    at = rng.randrange(len(text) - 1)
+    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
 
 
 def _tokens(text: str, rng: random.Random) -> str:
@@ -57,28 +71,71 @@ def _lines(text: str, rng: random.Random) -> str:
     return "".join(lines)
 
 
-def _prefix(text: str, rng: random.Random) -> str:
-    return text[: rng.randrange(len(text) + 1)]
+def _several(text: str, rng: random.Random) -> str:
+    for _ in range(rng.choice((1, 2, 3))):
+        change = rng.choice((_inserted, _deleted, _replaced, _swapped, _tokens, _tokens, _lines))
+        text = change(text, rng) if len(text) > 1 else text
+    return text
 
 
-CHANGES: tuple[Callable[[str, random.Random], str], ...] = (
-    _characters,
-    _tokens,
-    _tokens,
-    _tokens,
-    _lines,
-    _prefix,
+CHANGES: tuple[Change, ...] = (
+    *(_inserted, _deleted, _replaced, _swapped),
+    *(_tokens, _tokens, _tokens, _lines, _several),
 )
 
 
-def mutants(name: str, count: int, seed: int = 0) -> Iterator[str]:
-    """Broken copies of an example, the same ones in every run."""
-    rng = random.Random(f"{name} {seed}")
-    for _ in range(count):
-        yield mutated(examples.text(name), rng)
+def mutants(name: str, count: int) -> Iterator[str]:
+    """Broken copies of an example, the same ones in every run; each kind of change in turn."""
+    rng = random.Random(name)
+    for change in itertools.islice(itertools.cycle(CHANGES), count):
+        yield change(examples.text(name), rng)
+
+
+def prefixes(name: str, count: int) -> Iterator[str]:
+    """Beginnings of an example: `count` of them, or all."""
+    text = examples.text(name)
+    step = 1 if count >= ALL else max(1, len(text) // count)
+    for end in range(len(name) % step, len(text) + 1, step):
+        yield text[:end]
+
+
+@pytest.fixture
+def wanted(request: pytest.FixtureRequest) -> int:
+    """How many mutants of each example."""
+    return int(request.config.getoption("--mutants"))
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str], wanted: int) -> Callable[[str, Counter[bool]], None]:
+    """Prints what came of a long run."""
+
+    def told(what: str, found: Counter[bool]) -> None:
+        if wanted >= ALL:
+            with capsys.disabled():
+                print(f" {what}: {found[False]} refused, {found[True]} valid")
+
+    return told
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
-def test_mutants(name: str) -> None:
-    for text in mutants(name, MUTANTS):
-        reported(text)
+def test_mutants(name: str, wanted: int, tell: Callable[[str, Counter[bool]], None]) -> None:
+    found = Counter(map(judged, mutants(name, wanted)))
+    tell(name, found)
+    assert found[False]
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_prefixes(name: str, wanted: int, tell: Callable[[str, Counter[bool]], None]) -> None:
+    found = Counter(map(judged, prefixes(name, wanted)))
+    tell(name, found)
+    assert found[False]
+
+
+def test_every_kind_of_change_changes() -> None:
+    text = examples.text("dense")
+    for change in CHANGES:
+        rng = random.Random(0)
+        made = {change(text, rng) for _ in range(20)} - {text}
+        assert len(made) > 10
+        if change in (_inserted, _deleted, _replaced, _swapped):
+            assert all(abs(len(m) - len(text)) <= 1 for m in made)

@@ -1,0 +1,32 @@
+"""Compiles, checks and explains every example: `python tests/everything.py`, in an empty folder.
+
+Copies of the examples, and the modules, are written there; the rest goes to standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from attnc.cli import main  # noqa: E402
+
+BROKEN = "cascade broken(Q[M], É[M]) -> O[M]:\n    O[m] = R[m] + é + i + I\n"
+
+
+def everything() -> int:
+    """Runs all commands; the sum of their exit statuses."""
+    Path("broken.attn").write_bytes(BROKEN.encode())
+    status = main(["check", "broken.attn"])
+    for path in sorted((ROOT / "examples").glob("*.attn")):
+        Path(path.name).write_bytes(path.read_bytes())
+        status += main(["compile", path.name, "-o", f"{path.stem}.py"])
+        status += main(["check", path.name])
+        status += main(["explain", path.name]) + main(["explain", path.name, "--json"])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(everything())
