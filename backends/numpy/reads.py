@@ -70,7 +70,7 @@ class Reads(Core):
         if running and stored.here is None and not self._computed(index, stored):
             raise NeedsPresence(expr.tensor)
         if whole and self._same_range(index, dimension):
-            others = [i for i in expr.index if i is not index]
+            others = [i for p, i in enumerate(expr.index) if p != position]
             if not any(isinstance(i, Var) and i == index for i in others):
                 assert isinstance(index, Var)
                 return _Place(index.name, SLICES[dimension.low, dimension.extra])
