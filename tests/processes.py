@@ -17,7 +17,7 @@ SECONDS = 60
 NOBODY = 65534
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["attnc.cache", "tests.measured"])
+_context.set_forkserver_preload(["attnc.cache", "tests.measured", "tests.writers"])
 
 
 def start(function: Callable[..., Any], *arguments: Any) -> BaseProcess:

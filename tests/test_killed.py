@@ -6,6 +6,7 @@ SIGKILL may leave that file behind, Ctrl-C and a termination must not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -19,12 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from attnc.cache import Store, key
+from attnc.cache import Store
 from tests.processes import SECONDS, command, start
 from tests.support import EXAMPLES, ROOT, load
+from tests.writers import KEYS, keeps, text, writes_in_place
 
 SPECS = [p for p in EXAMPLES if p.stem in ("dense", "moba")]
-KEYS = [key(n=str(n)) for n in range(4)]
 
 
 @pytest.fixture
@@ -56,16 +57,16 @@ def strike(
     """Kills a process at some moment of its life; whether it was still there."""
     known = temporaries(folder)
     if rng.random() < 1 / 3:
+        patience = time.monotonic() + 5
         while process.is_alive() and not temporaries(folder) - known:
-            pass
+            assert time.monotonic() < patience, "no temporary file appears"
         time.sleep(rng.choice((0, rng.uniform(0, 1e-3))))
     else:
         process.join(rng.uniform(0, longest))
-    alive = process.is_alive()
-    if alive:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(process.pid or 0, number)
     process.join(SECONDS)
-    return alive and process.exitcode != 0
+    return process.exitcode != 0
 
 
 def compiled(folder: Path) -> dict[Path, bytes]:
@@ -145,27 +146,12 @@ def test_killed_commands(tmp_path: Path, kills: int, tell: Callable[[str], None]
     assert count["torn"] == 0
 
 
-def text(n: int, turn: int) -> str:
-    """What the writer of the cache puts under a key: of 200 KB, told apart at every line."""
-    return f"{n} {turn}\n" * 40_000
-
-
-def _keeps(folder: Path, seed: int) -> None:
-    store = Store(folder)
-    rng = random.Random(seed)
-    while True:
-        n, turn = rng.randrange(len(KEYS)), rng.randrange(10)
-        store.put(KEYS[n], text(n, turn))
-        found = store.get(KEYS[n])
-        assert found is not None
-
-
 def whole_entries(store: Store) -> Iterator[bool]:
     """Whether each entry that is there is whole."""
     for n, name in enumerate(KEYS):
         if (store.folder / f"{name}.entry").exists():
             found = store.get(name)
-            yield found is not None and found in {text(n, turn) for turn in range(10)}
+            yield found is not None and found == text(n, int(found[2]))
 
 
 def test_killed_while_it_keeps(tmp_path: Path, kills: int, tell: Callable[[str], None]) -> None:
@@ -174,8 +160,8 @@ def test_killed_while_it_keeps(tmp_path: Path, kills: int, tell: Callable[[str],
     rng = random.Random(0)
     count: Counter[str] = Counter()
     for seed in range(kills):
-        process = start(_keeps, store.folder, seed)
-        count["kills"] += strike(process, signal.SIGKILL, store.folder, 0.03, rng)
+        process = start(keeps, store.folder, seed)
+        count["kills"] += strike(process, signal.SIGKILL, store.folder, 0.1, rng)
         seen = list(whole_entries(store))
         count["whole"] += sum(seen)
         count["torn"] += seen.count(False)
@@ -196,29 +182,13 @@ def test_killed_while_it_keeps(tmp_path: Path, kills: int, tell: Callable[[str],
 # What the tests would see
 
 
-def _writes_in_place(folder: Path, _: int) -> None:
-    path = folder / f"{KEYS[0]}.entry"
-    mark = folder / "mark.tmp"
-    while True:
-        mark.touch()
-        path.write_bytes(_encoded(0))
-        mark.unlink()
-
-
-def _encoded(turn: int) -> bytes:
-    from attnc import cache
-
-    return cache._encoded(KEYS[0], text(0, turn))
-
-
 def test_a_writer_in_place_is_caught(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     store.put(KEYS[0], text(0, 0))
     rng = random.Random(0)
     torn = 0
-    for seed in range(200):
-        strike(start(_writes_in_place, store.folder, seed), signal.SIGKILL, store.folder, 0.03, rng)
+    for seed in range(50):
+        process = start(writes_in_place, store.folder, seed)
+        strike(process, signal.SIGKILL, store.folder, 0.1, rng)
         torn += not all(whole_entries(store))
-        if torn:
-            return
-    assert torn
+    assert torn > 5
