@@ -17,7 +17,7 @@ STALE  := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x $(PY)
 ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format goldens clean stale install
+.PHONY: help demo test check format fuzz goldens clean stale install
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' Makefile
@@ -37,6 +37,9 @@ check: $(STAMP) ## lint, format, types, and the direction of imports
 format: $(STAMP) ## put the sources in order
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
+
+fuzz: $(STAMP) ## look for texts that attnc fails on: make fuzz ARGS=-max_total_time=600
+	@$(PY) -m tests.fuzz $(ARGS)
 
 goldens: $(STAMP) ## renew the expected outputs of the tests
 	@$(PY) -m pytest tests/test_goldens.py tests/test_errors.py --renew -n 0 $(ARGS)
