@@ -50,7 +50,7 @@ class Buffer:
 class Load:
     """`target[axes] = load tensor[index] where predicate`; elsewhere anything.
 
-    The predicate guards memory and says which lanes exist.
+    The predicate guards memory and says which lanes exist. `T?` is the presence of a buffer `T`.
     """
 
     target: str

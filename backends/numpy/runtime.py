@@ -281,3 +281,67 @@ def _store(x, shape, dtype, empty, here=True):
     out = np.empty(tuple(int(n) for n in shape), dtype)
     out[...] = np.where(here, x, empty).astype(dtype)
     return out
+
+
+# What kernels of tiles use
+
+
+def _tile(tiles, name, size, default):
+    """The size of the tiles of an axis: as given, else the default, else the whole axis."""
+    found = (tiles or {}).get(name, default)
+    return max(1, int(size if found is None else found))
+
+
+def _load(tensor, index, where, shape):
+    """A tile of a tensor where that holds; elsewhere rubbish: NaN, or the least integer."""
+    kind = tensor.dtype.kind
+    rubbish = np.nan if kind == "f" else True if kind == "b" else np.iinfo(tensor.dtype).min
+    if tensor.size == 0:
+        return np.full(shape, rubbish, tensor.dtype)
+    places = tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape))
+    found = np.where(where, tensor[places], rubbish).astype(tensor.dtype)
+    return np.broadcast_to(found, shape)
+
+
+def _dot(subscripts, left, right, where):
+    """Sums of products where that holds; each operand counts only where some product does."""
+    inputs, output = subscripts.split("->")
+    first, second, over = inputs.split(",")
+    operands = []
+    for axes, x in ((first, left), (second, right)):
+        sizes = dict(zip(axes, x.shape))
+        away = tuple(i for i, a in enumerate(over) if a not in axes)
+        seen = np.any(where, axis=away) if away else np.asarray(where)
+        kept = [a for a in over if a in axes]
+        seen = np.transpose(seen, sorted(range(len(kept)), key=lambda i: axes.index(kept[i])))
+        shape = [sizes[a] if a in kept else 1 for a in axes]
+        operands.append(np.where(np.reshape(seen, shape), x, 0).astype(x.dtype))
+    if set(over) <= set(first) or set(over) <= set(second):
+        return np.einsum(f"{first},{second}->{output}", *operands)
+    weights = np.asarray(where, operands[0].dtype)
+    return np.einsum(f"{first},{second},{over}->{output}", *operands, weights)
+
+
+def _fold(op, x, where, shape, axis, dtype):
+    """A reduction of the lanes where that holds; of none, what changes nothing."""
+    least, most = (-np.inf, np.inf)
+    if np.dtype(dtype).kind in "iu":
+        least, most = np.iinfo(dtype).min + 1, np.iinfo(dtype).max
+    start = {"sum": 0, "prod": 1, "max": least, "min": most, "any": False, "all": True}[op]
+    lanes = np.broadcast_to(np.where(where, x, start).astype(dtype), shape)
+    if op in ("max", "min"):
+        extreme = np.max if op == "max" else np.min
+        return extreme(lanes, axis=axis, initial=start).astype(dtype)
+    functions = {"sum": np.sum, "prod": np.prod, "any": np.any, "all": np.all}
+    return functions[op](lanes, axis=axis).astype(dtype)
+
+
+def _put(out, here, index, value, where, guard, shape):
+    """Stores the lanes that the guard lets through, and which of them are present."""
+    lanes = np.broadcast_to(guard, shape)
+    if not index:
+        out[...], here[...] = value, where
+        return
+    places = tuple(np.broadcast_to(i, shape)[lanes] for i in index)
+    out[places] = np.broadcast_to(value, shape)[lanes]
+    here[places] = np.broadcast_to(where, shape)[lanes]

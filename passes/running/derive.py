@@ -132,6 +132,8 @@ def _moves(one: Running, signs: Signs) -> tuple[int | None, int | None]:
             return 1, 1 if signs.sign(one.body) == 1 else None
         case Plain(op="min"):
             return -1, 1 if signs.sign(one.body) == 1 else None
+        case Plain(op="count"):
+            return 1, 1  # of a point that is present, which is the only place where it is read
         case Plain(op="sum"):
             return 1 if signs.nonnegative(one.body) else None, signs.sign(one.body)
         case Plain():

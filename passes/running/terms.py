@@ -16,7 +16,7 @@ from itertools import product as pairs
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Read, Unary
-from attnc.ir.walk import FreeVariables, subexpressions
+from attnc.ir.walk import FreeVariables, children
 from attnc.passes.running.build import (
     ONE,
     ZERO,
@@ -153,10 +153,15 @@ class Splitter:
         return bool(self.free(expr) & self.streamed)
 
     def steady(self, expr: Expr) -> bool:
-        """Whether an expression holds no earlier result."""
-        return not any(
-            isinstance(e, Read) and e.tensor in self.results for e in subexpressions(expr)
-        )
+        """Whether an expression holds no earlier result; whether one is present does not count."""
+        stack = [expr]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Read) and node.tensor in self.results:
+                return False
+            if not (isinstance(node, Apply) and node.function == "present"):
+                stack.extend(children(node))
+        return True
 
     def mixes(self, expr: Expr) -> bool:
         """Whether an expression holds both."""

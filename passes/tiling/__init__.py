@@ -1,0 +1,1 @@
+"""From Einsums to tile programs."""

@@ -1,0 +1,345 @@
+"""Level-1 expressions as statements on tiles.
+
+A `Block` collects the statements of one scope: a kernel's prologue, the body of its loop, what
+follows it. Equal expressions become one tile. What does not vary along the streamed axis goes to
+the block outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.ir.expr import (
+    Absent,
+    Apply,
+    Arg,
+    Binary,
+    Bool,
+    Call,
+    Choice,
+    Compare,
+    Expr,
+    Float,
+    Int,
+    Logical,
+    Name,
+    Read,
+    Reduce,
+    Scan,
+    TopK,
+    Unary,
+    Value,
+    Var,
+)
+from attnc.ir.facts import Facts
+from attnc.ir.tile_types import TileTypes
+from attnc.ir.tiles import Dot, Fold, Load, Map, Statement
+from attnc.ir.types import Kind
+from attnc.ir.walk import FreeVariables, subexpressions
+from attnc.passes.tiling.presence import (
+    FALSE,
+    TRUE,
+    Valued,
+    both,
+    chosen,
+    conjunction,
+    disjunction,
+    either,
+    nonzero,
+    quotient_guard,
+)
+
+NUMERIC: Final = ("sum", "prod", "max", "min")
+
+
+class NotLowered(Exception):
+    """A term that tiles cannot do yet; holds it and says what it is."""
+
+    def __init__(self, expr: Expr, reason: str) -> None:
+        super().__init__(reason)
+        self.expr: Expr = expr
+        self.reason: str = reason
+
+
+@dataclass
+class Scope:
+    """What all blocks of a kernel share: names, kinds and axes of tiles, the order of axes."""
+
+    facts: Facts
+    order: tuple[str, ...]
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    results: dict[str, Valued] = field(default_factory=dict)
+    """Results of running reductions, as they stand where they are read."""
+    used: set[str] = field(default_factory=set)
+    free: FreeVariables = field(default_factory=FreeVariables)
+
+    def kind(self, expr: Expr) -> Kind:
+        """The kind of an expression over tiles."""
+        return TileTypes(self.facts, self.kinds)(expr).kind
+
+    def fresh(self, base: str) -> str:
+        """A new name that begins like `base`."""
+        name, number = base, 1
+        while name in self.used:
+            number += 1
+            name = f"{base}{number}"
+        self.used.add(name)
+        return name
+
+    def size(self, variable: str) -> Expr:
+        """The extent of a variable."""
+        return self.facts.variables[variable]
+
+    def valid(self, variables: tuple[str, ...]) -> Expr:
+        """That lanes lie within the extents of these axes."""
+        return both(*(Compare(("<",), (Var(v), self.size(v))) for v in variables))
+
+    def axes_of(self, *exprs: Expr) -> tuple[str, ...]:
+        """The axes along which expressions over tiles vary, in order."""
+        found: set[str] = set()
+        for expr in exprs:
+            for node in subexpressions(expr):
+                match node:
+                    case Var(name=name):
+                        found.add(name)
+                    case Name(name=name):
+                        found |= set(self.axes[name])
+                    case _:
+                        pass
+        return tuple(v for v in self.order if v in found)
+
+
+@dataclass
+class Block:
+    """The statements of one scope.
+
+    Its tiles vary along `inside` the axes that only it has; anything else is left to `outer`.
+    """
+
+    scope: Scope
+    outer: Block | None = None
+    inside: frozenset[str] = frozenset()
+    volatile: frozenset[str] = frozenset()
+    """Results that change within this block."""
+    statements: list[Statement] = field(default_factory=list)
+    known: dict[Expr, Valued] = field(default_factory=dict)
+    tiles: dict[tuple[str, tuple[Expr, ...]], str] = field(default_factory=dict)
+
+    def __call__(self, expr: Expr) -> Valued:
+        """The value and presence of a level-1 expression over inputs and results."""
+        if self.outer is not None and not self._own(expr):
+            return self.outer(expr)
+        found = self.known.get(expr)
+        if found is None:
+            found = self.known[expr] = self._lower(expr)
+        return found
+
+    def again(self, expr: Expr) -> Valued:
+        """The same without what is known: results stand for something else for the moment."""
+        known, self.known = self.known, {}
+        try:
+            return self._lower(expr)
+        finally:
+            self.known = known
+
+    def _own(self, expr: Expr) -> bool:
+        """Whether an expression varies along the axes of this block, or with its results."""
+        if self.scope.free(expr) & self.inside:
+            return True
+        reads = (e.tensor for e in subexpressions(expr) if isinstance(e, Read))
+        return not self.volatile.isdisjoint(reads)
+
+    def tile(self, value: Expr, base: str) -> Name:
+        """A value as a tile of its own."""
+        if isinstance(value, Name):
+            return value
+        key = (base, (value,))
+        if key not in self.tiles:
+            kind = self.scope.kind(value)
+            self.tiles[key] = self._new(base, self.scope.axes_of(value), kind)
+            name = self.tiles[key]
+            self.statements.append(Map(name, self.scope.axes[name], kind, value))
+        return Name(self.tiles[key])
+
+    def _new(self, base: str, axes: tuple[str, ...], kind: Kind) -> str:
+        name = self.scope.fresh(base)
+        self.scope.axes[name] = axes
+        self.scope.kinds[name] = kind
+        return name
+
+    # Expressions
+
+    def _lower(self, expr: Expr) -> Valued:
+        match expr:
+            case Int() | Float() | Bool() | Value() | Var():
+                return Valued(expr)
+            case Absent():
+                return Valued(Int(0), FALSE)
+            case Read():
+                return self._read(expr)
+            case Unary(op=op, operand=operand):
+                inner = self(operand)
+                return Valued(Unary(op, inner.value), inner.here)
+            case Binary(op=op, left=left, right=right):
+                a, b = self(left), self(right)
+                value = Binary(op, a.value, b.value)
+                integral = not self.scope.kind(value).floating
+                guard = quotient_guard(expr, b.value, integral)
+                return Valued(value, both(a.here, b.here, guard))
+            case Logical(op=op, left=left, right=right):
+                a, b = self(left), self(right)
+                return conjunction(a, b) if op == "and" else disjunction(a, b)
+            case Compare(ops=ops, operands=operands):
+                return self._compare(ops, operands)
+            case Choice(condition=condition, then=then, other=other):
+                c, a, b = self(condition), self(then), self(other)
+                here = both(c.here, chosen(c.value, a.here, b.here))
+                if FALSE in (a.here, b.here):  # the literal `absent` has no type of its own
+                    return Valued(a.value if b.here == FALSE else b.value, here)
+                return Valued(chosen(c.value, a.value, b.value), here)
+            case Apply():
+                return self._apply(expr)
+            case Reduce():
+                return self._reduce(expr)
+            case Scan() | Arg() | TopK():
+                raise NotLowered(expr, "tiles have no scan, sort or first index yet")
+            case Name() | Call():
+                raise TypeError("an unresolved expression cannot be lowered")
+
+    def _compare(self, ops: tuple[str, ...], operands: tuple[Expr, ...]) -> Valued:
+        parts = [self(o) for o in operands]
+        if all(p.here == TRUE for p in parts):
+            return Valued(Compare(ops, tuple(p.value for p in parts)))  # type: ignore[arg-type]
+        found: Valued | None = None
+        for op, a, b in zip(ops, parts, parts[1:], strict=False):
+            one = Valued(Compare((op,), (a.value, b.value)), both(a.here, b.here))  # type: ignore[arg-type]
+            found = one if found is None else conjunction(found, one)
+        assert found is not None
+        return found
+
+    def _apply(self, expr: Apply) -> Valued:
+        parts = [self(a) for a in expr.arguments]
+        match expr.function:
+            case "only":
+                value, condition = parts
+                return Valued(value.value, both(value.here, condition.here, condition.value))
+            case "default":
+                value, other = parts
+                here = either(value.here, other.here)
+                return Valued(chosen(value.here, value.value, other.value), here)
+            case "present":
+                return Valued(parts[0].here)
+            case "detach":
+                return parts[0]
+            case "ceildiv":
+                above, below = parts
+                here = both(above.here, below.here, nonzero(below.value))
+                return Valued(Apply("ceildiv", (above.value, below.value)), here)
+            case "i32" | "i64" if self.scope.kind(parts[0].value).floating:
+                raise NotLowered(expr, "tiles have no cast of floats to integers yet")
+            case name:
+                applied: Expr = Apply(name, tuple(p.value for p in parts))
+                if self.scope.axes_of(applied):  # what costs more than an addition is done once
+                    applied = self.tile(applied, "t")
+                return Valued(applied, both(*(p.here for p in parts)))
+
+    def _read(self, expr: Read) -> Valued:
+        if expr.tensor in self.scope.results:
+            return self.scope.results[expr.tensor]
+        index = [self(i) for i in expr.index]
+        sizes = [d.range for d in self.scope.facts.tensors[expr.tensor].dimensions]
+        inside = []
+        for at, size in zip(index, sizes, strict=True):
+            if not (isinstance(at.value, Var) and self.scope.size(at.value.name) == size):
+                inside.append(Compare(("<=", "<"), (Int(0), at.value, size)))
+        here = both(*(i.here for i in index), *inside)
+        values = tuple(i.value for i in index)
+        axes = self.scope.axes_of(*values, here)  # an index may be absent along more than it varies
+        key = (expr.tensor, values)
+        if key not in self.tiles:
+            kind = self.scope.facts.types[expr.tensor].kind
+            name = self.tiles[key] = self._new(expr.tensor.lower(), axes, kind)
+            guard = both(self.scope.valid(axes), here)
+            self.statements.append(Load(name, axes, kind, expr.tensor, values, guard))
+        if not self.scope.facts.tensors[expr.tensor].input:
+            here = both(here, self._presence(expr.tensor, axes, values, here))
+        return Valued(Name(self.tiles[key]), here)
+
+    def _presence(
+        self, tensor: str, axes: tuple[str, ...], index: tuple[Expr, ...], here: Expr
+    ) -> Name:
+        """The presence of a buffer's points, which is stored beside it."""
+        key = (f"{tensor}?", index)
+        if key not in self.tiles:
+            name = self.tiles[key] = self._new(f"{tensor.lower()}_here", axes, Kind.BOOL)
+            guard = both(self.scope.valid(axes), here)
+            self.statements.append(Load(name, axes, Kind.BOOL, f"{tensor}?", index, guard))
+        return Name(self.tiles[key])
+
+    # Reductions over whole axes
+
+    def _reduce(self, expr: Reduce) -> Valued:
+        body = self(expr.body)
+        over = tuple(v for v in self.scope.order if v in expr.variables)
+        where = both(self.scope.valid(over), body.here)
+        present = self._exists(over, body.here, where)
+        match expr.op:
+            case "sum" | "prod" | "max" | "min":
+                return Valued(self.fold(expr.op, over, body.value, where, "t"), present)
+            case "mean":
+                total = self.fold("sum", over, body.value, where, "t")
+                return Valued(Binary("/", total, self._count(over, where)), present)
+            case "any" | "all":
+                return Valued(self.fold(expr.op, over, body.value, where, "t"))
+            case "count":
+                return Valued(self._count(over, both(where, body.value)))
+
+    def fold(self, op: str, over: tuple[str, ...], value: Expr, where: Expr, base: str) -> Name:
+        """A reduction of this block's lanes."""
+        key = (f"{op} {','.join(over)} {base}", (value, where))
+        if key in self.tiles:
+            return Name(self.tiles[key])
+        kind = Kind.BOOL if op in ("any", "all") else self.scope.kind(value)
+        axes = tuple(a for a in self.scope.axes_of(value, where) if a not in over)
+        product = self._product(value, over) if op == "sum" else None
+        if product is not None:
+            left, right = (self.tile(side, base) for side in product)
+            name = self._new(base, axes, kind)
+            self.statements.append(Dot(name, axes, kind, over, left.name, right.name, where))
+        else:
+            name = self._new(base, axes, kind)
+            self.statements.append(Fold(name, axes, kind, op, over, value, where))
+        self.tiles[key] = name
+        return Name(name)
+
+    def _fold(self, expr: Reduce, op: str, over: tuple[str, ...], value: Expr, where: Expr) -> Expr:
+        del expr
+        return self.fold(op, over, value, where, "t")
+
+    def _product(self, value: Expr, over: tuple[str, ...]) -> tuple[Expr, Expr] | None:
+        """The two sides of a product which a matrix unit can sum: both vary along `over`."""
+        if not isinstance(value, Binary) or value.op != "*":
+            return None
+        kinds = [self.scope.kind(side) for side in (value.left, value.right)]
+        sides = [self.scope.axes_of(side) for side in (value.left, value.right)]
+        if kinds[0] != kinds[1] or not kinds[0].floating:
+            return None
+        if not all(set(over) <= set(axes) for axes in sides):
+            return None
+        return value.left, value.right
+
+    def _count(self, over: tuple[str, ...], where: Expr) -> Expr:
+        one = chosen(TRUE, Int(1), Int(0))
+        axes = tuple(a for a in self.scope.axes_of(where) if a not in over)
+        name = self._new("count", axes, Kind.I64)
+        self.statements.append(Fold(name, axes, Kind.I64, "sum", over, one, where))
+        return Name(name)
+
+    def _exists(self, over: tuple[str, ...], here: Expr, where: Expr) -> Expr:
+        """That some point is present."""
+        if not set(self.scope.axes_of(here)) & set(over):
+            some = (Compare(("<",), (Int(0), self.scope.size(v))) for v in over)
+            return both(here, *some)
+        return self.fold("any", over, TRUE, where, "some")

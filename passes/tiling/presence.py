@@ -1,0 +1,112 @@
+"""Values of level-1 expressions together with the predicate of their presence.
+
+Absence is contagious, with the exceptions of the language: a ternary needs its condition and the
+chosen branch, `and` and `or` may be decided by one side, `default` is present where either of its
+operands is, `present` always. What is not present may have any value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from attnc.ir.expr import Binary, Bool, Choice, Compare, Expr, Int, Logical, Unary
+
+TRUE: Final = Bool(True)
+FALSE: Final = Bool(False)
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """An expression over tiles and where it is present."""
+
+    value: Expr
+    here: Expr = TRUE
+
+
+def both(*predicates: Expr) -> Expr:
+    """The conjunction of predicates, each once."""
+    parts: list[Expr] = []
+    for predicate in predicates:
+        for part in conjuncts(predicate):
+            if part == FALSE:
+                return FALSE
+            if part != TRUE and part not in parts:
+                parts.append(part)
+    if not parts:
+        return TRUE
+    found = parts[0]
+    for part in parts[1:]:
+        found = Logical("and", found, part)
+    return found
+
+
+def conjuncts(predicate: Expr) -> list[Expr]:
+    """The parts of a conjunction."""
+    match predicate:
+        case Logical(op="and", left=left, right=right):
+            return [*conjuncts(left), *conjuncts(right)]
+        case _:
+            return [predicate]
+
+
+def either(a: Expr, b: Expr) -> Expr:
+    """The disjunction of two predicates."""
+    if TRUE in (a, b):
+        return TRUE
+    if a in (FALSE, b):
+        return b
+    return a if b == FALSE else Logical("or", a, b)
+
+
+def negation(a: Expr) -> Expr:
+    """`not a`."""
+    match a:
+        case Bool(value=value):
+            return Bool(not value)
+        case Unary(op="not", operand=operand):
+            return operand
+        case _:
+            return Unary("not", a)
+
+
+def chosen(condition: Expr, then: Expr, other: Expr) -> Expr:
+    """`then if condition else other`."""
+    if then == other or condition == TRUE:
+        return then
+    return other if condition == FALSE else Choice(condition, then, other)
+
+
+def nonzero(divisor: Expr) -> Expr:
+    """That an integer divisor is not 0."""
+    match divisor:
+        case Int(value=value):
+            return Bool(value != 0)
+        case _:
+            return Compare(("!=",), (divisor, Int(0)))
+
+
+def conjunction(a: Valued, b: Valued) -> Valued:
+    """`a and b`: false if either is present and false."""
+    if a.here == b.here == TRUE:
+        return Valued(both(a.value, b.value))
+    no_a, no_b = both(a.here, negation(a.value)), both(b.here, negation(b.value))
+    here = either(both(a.here, b.here), either(no_a, no_b))
+    value = both(either(negation(a.here), a.value), either(negation(b.here), b.value))
+    return Valued(value, here)
+
+
+def disjunction(a: Valued, b: Valued) -> Valued:
+    """`a or b`: true if either is present and true."""
+    yes_a, yes_b = both(a.here, a.value), both(b.here, b.value)
+    here = either(both(a.here, b.here), either(yes_a, yes_b))
+    return Valued(either(yes_a, yes_b), here)
+
+
+def quotient_guard(expr: Binary, divisor: Expr, integral: bool) -> Expr:
+    """Where an integer `//` or `%` is defined, or a shift."""
+    if expr.op in ("//", "%") and integral:
+        return nonzero(divisor)
+    if expr.op in ("<<", ">>") and not isinstance(divisor, Int):
+        return Compare(("<=", "<"), (Int(0), divisor, Int(64)))
+    return TRUE

@@ -1,0 +1,356 @@
+"""Level 2: plans derived from cascades, run at any tile sizes on lanes full of rubbish."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import attnc
+from attnc.api import emit
+from attnc.backends.numpy.tiled import emit_tiled
+from attnc.backends.options import Options
+from attnc.compilation import algebra
+from attnc.ir import tiles_printer
+from attnc.ir.expr import Binary, Bool, Compare, Expr, Int, Logical, Name, Value
+from attnc.ir.facts import Facts
+from attnc.ir.tiles import Dot, Fold, Loop, Map, Plan, Statement, Store
+from attnc.ir.walk import children, rebuild
+from attnc.modules import function_of
+from attnc.passes.algebra.cse import Cse
+from attnc.passes.algebra.separate import Separate
+from attnc.passes.tiling.fuse import Fused, fuse
+from attnc.passes.tiling.lower import NotLowered
+from attnc.passes.tiling.means import Means
+from tests import examples, golden
+from tests.agreement import NARROW
+from tests.oracle.cascades import cascade_from, inputs_for, tolerance
+
+FOLDER = Path(__file__).parent / "tiles"
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.attn"))]
+PASSES = (Means(), Separate(), Cse())
+SIZES = (1, 2, 3, 5, 8, 64)
+
+NOT_YET = {
+    "cope": "renamed",
+    "delta_rule": "recurrence",
+    "fusemax_one_pass": "recurrence",
+    "lightning": "recurrence",
+    "moba": "sort",
+    "native_sparse": "sort",
+    "nystrom": "recurrence",
+    "retention": "recurrence",
+    "slot": "recurrence",
+    "stick_breaking": "scan",
+    "t5_bias": "cast",
+    "triangular": "recurrence",
+}
+"""Examples that tiles cannot do yet, with the word that says why."""
+
+TWICE = {
+    "additive": 5,
+    "efficient": 2,
+    "latent": 6,
+    "multi_token": 4,
+    "performer": 4,
+    "rela": 3,
+}
+"""Examples that take more than one kernel, with their number."""
+
+
+def lowered(text: str) -> tuple[Facts, Fused]:
+    """The facts after the passes, and the plan."""
+    facts = algebra(attnc.check(text).select(), PASSES)
+    return facts, fuse(facts)
+
+
+def function(facts: Facts, plan: Plan) -> Callable[..., Any]:
+    return function_of(emit_tiled(facts, Options(), plan), "tiled")
+
+
+def oracle(text: str) -> Callable[..., Any]:
+    facts = attnc.check(text).select()
+    return function_of(emit(facts, backend="numpy", dtype=None, static={}), "oracle")
+
+
+def outputs(found: Any) -> tuple[Any, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def tiles(plan: Plan, seed: int) -> dict[str, int]:
+    """A random tile size for each axis."""
+    generator = random.Random(seed)
+    return {a.name: generator.choice(SIZES) for k in plan.kernels for a in k.axes}
+
+
+def differs(found: Any, expected: Any) -> bool:
+    pairs = zip(outputs(found), outputs(expected), strict=True)
+    return any(
+        a.dtype != b.dtype or not np.allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True)
+        for a, b in pairs
+    )
+
+
+# The text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plan(name: str, renew: bool) -> None:
+    _, fused = lowered((FOLDER / f"{name}.attn").read_text("utf-8"))
+    golden.compare("tiles", name, tiles_printer.plan(fused.plan), renew)
+
+
+def test_no_orphans(renew: bool) -> None:
+    if renew:
+        golden.prune("tiles", NAMES)
+    assert golden.orphans("tiles", NAMES) == []
+
+
+# Examples
+
+
+@cache
+def cases(name: str) -> list[tuple[str, list[Any], dict[str, Any]]]:
+    reference = examples.load(examples.ROOT / "tests" / "references" / f"{name}.py")
+    order = [i.name for i in attnc.check(examples.text(name)).select().cascade.inputs]
+    return [
+        (label, [inputs[n] for n in order], parameters)
+        for label, inputs, parameters in reference.cases(np.random.default_rng(7))
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in examples.NAMES if n not in NOT_YET])
+def test_examples_at_any_tiles(name: str) -> None:
+    """Every case of every example agrees with the unoptimised text, whatever the tiles."""
+    text = examples.text(name)
+    facts, fused = lowered(text)
+    run, plain = function(facts, fused.plan), oracle(text)
+    for number, (label, arrays, parameters) in enumerate(cases(name)):
+        expected = plain(*arrays, **parameters)
+        for seed in range(2):
+            sizes = tiles(fused.plan, 100 * number + seed)
+            found = run(*arrays, **parameters, _tiles=sizes)
+            assert not differs(found, expected), (label, sizes)
+
+
+@pytest.mark.parametrize("name", [n for n in examples.NAMES if n not in NOT_YET])
+def test_one_kernel_where_one_is_enough(name: str) -> None:
+    _, fused = lowered(examples.text(name))
+    assert len(fused.plan.kernels) == TWICE.get(name, 1)
+    assert fused.refusals == ()
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_what_is_not_lowered_says_so(name: str) -> None:
+    with pytest.raises(NotLowered, match=NOT_YET[name]):
+        lowered(examples.text(name))
+
+
+# Random cascades
+
+
+PARTS = 8
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
+    """A random cascade is refused in words or computes what the text says at any tiles.
+
+    Inputs are finite. Where a result is not, it may differ in kind, and so may its neighbours.
+    """
+    count = int(request.config.getoption("--cascades"))
+    done = 0
+    for seed in range(part, count, PARTS):
+        text = cascade_from(np.random.default_rng(seed))
+        before = attnc.check(text).select()
+        inputs, parameters = inputs_for(before, np.random.default_rng(seed), nonfinite=False)
+        for item in before.cascade.inputs:
+            if item.element in NARROW:
+                inputs[item.name] = inputs[item.name].astype(NARROW[item.element])
+        arrays = [inputs[i.name] for i in before.cascade.inputs]
+        try:
+            facts, fused = lowered(text)
+        except NotLowered:
+            continue
+        try:
+            expected = outputs(oracle(text)(*arrays, **parameters))
+        except ValueError:
+            continue
+        if not all(np.all(np.isfinite(x.astype(np.float64))) for x in expected):
+            continue
+        run = function(facts, fused.plan)
+        done += 1
+        allowed = tolerance(before)
+        for turn in range(2):
+            sizes = tiles(fused.plan, seed + turn)
+            found = outputs(run(*arrays, **parameters, _tiles=sizes))
+            for a, b in zip(found, expected, strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_allclose(
+                    a.astype(np.float64),
+                    b.astype(np.float64),
+                    allowed,
+                    allowed,
+                    err_msg=f"{seed} {sizes}\n{text}",
+                )
+    assert done > 0
+
+
+# Two passes where one is refused
+
+TWO_PASSES = (FOLDER / "two_passes.attn").read_text("utf-8")
+
+
+def test_a_refusal_becomes_another_kernel() -> None:
+    facts, fused = lowered(TWO_PASSES)
+    assert [r.tensor for r in fused.refusals] == ["D", "O"]
+    assert "cannot be parted" in fused.refusals[0].reason
+    assert len(fused.plan.kernels) == 2
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(5, 9)), rng.normal(size=(9, 4))
+    expected = oracle(TWO_PASSES)(*arrays)
+    for seed in range(4):
+        assert not differs(
+            function(facts, fused.plan)(*arrays, _tiles=tiles(fused.plan, seed)), expected
+        )
+
+
+# Faults that must be seen
+
+WINDOW = (FOLDER / "window.attn").read_text("utf-8")
+
+
+def mutated(plan: Plan, change: Callable[[Statement], list[Statement]]) -> Plan:
+    """A plan with each statement replaced, loops' bodies included."""
+
+    def walk(items: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        found: list[Statement] = []
+        for item in items:
+            inner = replace(item, body=walk(item.body)) if isinstance(item, Loop) else item
+            found += change(inner)
+        return tuple(found)
+
+    kernels = tuple(replace(k, body=walk(k.body)) for k in plan.kernels)
+    return replace(plan, kernels=kernels)
+
+
+def weaker(expr: Expr) -> Expr:
+    """`<=` for every `<` of a predicate."""
+    match expr:
+        case Compare(ops=ops, operands=operands):
+            return Compare(tuple("<=" if o == "<" else o for o in ops), operands)
+        case _:
+            return rebuild(expr, tuple(weaker(c) for c in children(expr)))
+
+
+def parts(expr: Expr) -> list[Expr]:
+    match expr:
+        case Logical(op="and", left=left, right=right):
+            return [*parts(left), *parts(right)]
+        case _:
+            return [expr]
+
+
+def without(expr: Expr, index: int) -> Expr:
+    """A predicate without one of its conditions."""
+    kept = [p for i, p in enumerate(parts(expr)) if i != index]
+    found: Expr = Bool(True)
+    for part in kept:
+        found = part if found == Bool(True) else Logical("and", found, part)
+    return found
+
+
+def faults() -> Iterator[Any]:
+    """Plans with one thing wrong."""
+    _, fused = lowered(WINDOW)
+    plan = fused.plan
+    (loop,) = (s for k in plan.kernels for s in k.body if isinstance(s, Loop))
+
+    def at(number: int, change: Callable[[Any], Any]) -> Plan:
+        """Changes the body's statement of that number."""
+        body = list(loop.body)
+        new = change(body[number])
+        body[number : number + 1] = [] if new is None else [new]
+        return with_loop(replace(loop, body=tuple(body)))
+
+    def with_loop(new: Loop) -> Plan:
+        return mutated(plan, lambda s: [new] if isinstance(s, Loop) else [s])
+
+    for number, item in enumerate(loop.body):
+        match item:
+            case Fold() | Dot():
+                label = f"{type(item).__name__.lower()} {item.target}"
+                yield (
+                    f"{label} without its predicate",
+                    at(number, lambda s: replace(s, where=Bool(True))),
+                )
+                if isinstance(item, Fold) and item.op == "max":
+                    continue  # a maximum of more points scales, and changes no result
+                for i in range(len(parts(item.where))):
+                    if parts(item.where)[i] != Compare(("<",), (Int(0), Value("E"))):
+                        yield (
+                            f"{label} without condition {i}",
+                            at(number, lambda s, i=i: replace(s, where=without(s.where, i))),
+                        )
+                yield (
+                    f"{label} with <= for <",
+                    at(number, lambda s: replace(s, where=weaker(s.where))),
+                )
+            case Map(value=Binary(op="+")):
+                yield (
+                    f"{item.target} drops what was before",
+                    at(number, lambda s: replace(s, value=s.value.right)),
+                )
+                yield (
+                    f"{item.target} drops the tile",
+                    at(number, lambda s: replace(s, value=s.value.left)),
+                )
+            case _:
+                pass
+    for carry in loop.carries:
+        stuck = replace(carry, next=Name(carry.name))
+        yield (
+            f"{carry.name} is never carried on",
+            with_loop(
+                replace(loop, carries=tuple(c if c is not carry else stuck for c in loop.carries))
+            ),
+        )
+    half = replace(loop.ranges[0], high=Binary("-", loop.ranges[0].high, Int(1)))
+    yield "the last key is left out", with_loop(replace(loop, ranges=(half,)))
+    late = replace(loop.ranges[0], low=Int(1))
+    yield "the first key is left out", with_loop(replace(loop, ranges=(late,)))
+    yield (
+        "rows without a key are not told",
+        mutated(plan, lambda s: [replace(s, where=Bool(True))] if isinstance(s, Store) else [s]),
+    )
+
+
+@pytest.mark.parametrize("label", [label for label, _ in faults()])
+def test_faults_are_seen(label: str) -> None:
+    """Each wrong plan gives a wrong result, or none, at some tiles."""
+    (plan,) = [p for name, p in faults() if name == label]
+    facts, _ = lowered(WINDOW)
+    run, plain = function(facts, plan), oracle(WINDOW)
+    rng = np.random.default_rng(3)
+    arrays = [rng.normal(size=s) for s in ((1, 2, 8, 3), (1, 2, 8, 3), (1, 2, 8, 5))]
+    seen = False
+    for seed in range(8):
+        for window in (-9, 0, 3):
+            expected = plain(*arrays, window=window)
+            try:
+                found = run(*arrays, window=window, _tiles=tiles(plan, seed))
+            except (IndexError, ValueError):
+                seen = True
+                continue
+            seen = seen or differs(found, expected)
+    assert seen
+
+
+def test_there_are_many_faults() -> None:
+    assert len(list(faults())) >= 20
