@@ -25,6 +25,8 @@ from attnc.ir.walk import children, rebuild
 from attnc.modules import function_of
 from attnc.passes.algebra.cse import Cse
 from attnc.passes.algebra.separate import Separate
+from attnc.passes.running.derive import derive
+from attnc.passes.running.show import shown
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.means import Means
@@ -354,3 +356,16 @@ def test_faults_are_seen(label: str) -> None:
 
 def test_there_are_many_faults() -> None:
     assert len(list(faults())) >= 20
+
+
+def test_the_page_on_running_reductions_is_current() -> None:
+    """Its texts are the compiler's own."""
+    page = (examples.ROOT / "docs" / "running.md").read_text("utf-8")
+    folder = examples.ROOT / "tests" / "running"
+    for name in ("softmax", "variance", "refused"):
+        text = (folder / f"{name}.attn").read_text("utf-8")
+        found = derive(attnc.check(text).select().cascade.einsums, ["n"], ["M", "N", "F"])
+        assert f"```text\n{shown(found)}```" in page
+    softmax = (folder / "softmax.attn").read_text("utf-8")
+    assert f"```attn\n{softmax}```" in page
+    assert f"```text\n{tiles_printer.plan(lowered(softmax)[1].plan)}```" in page

@@ -16,7 +16,8 @@ from attnc.ir.expr import Expr, Read, Reduce, Value, Var
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
 from attnc.ir.walk import subexpressions
-from attnc.passes.running.derive import Refusal, Running, derive
+from attnc.passes.running.checks import check
+from attnc.passes.running.derive import Refusal, Running, Sum, derive
 from attnc.passes.tiling.inline import Inliner
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.nominal import is_short, short_sizes
@@ -161,6 +162,11 @@ class _Partitioner:
             derived = derive(members, over, extents)
             self.refusals += derived.refusals
             names = {form.tensor for form in derived.running}
+            for form in derived.running:
+                if isinstance(form, Sum) and not form.basis.constant:
+                    whole = next(e for e in members if e.tensor == form.tensor).value
+                    assert isinstance(whole, Reduce)
+                    check(form.basis, whole.body, frozenset(names), symbolic=False)
             results = tuple(e for e in members if e.tensor in names)
             if not results:
                 raise NotLowered(first.value, "its reduction has no running form")
