@@ -61,7 +61,7 @@ def claims(basis: Basis, whole: Expr, results: frozenset[str]) -> list[tuple[str
         product([c, *map(_indicator, basis.functions[i].where), functions[i]])
         for i, c in basis.coefficients.items()
     ]
-    found = [("the terms add up", total(terms), _indicated(whole))]
+    found = [("the terms add up", _indicated(total(terms)), _indicated(whole))]
     for j in size:
         moved = total(multiplied(entry, once(functions[k])) for k, entry in step[j].items())
         found.append((f"T carries function {j}", moved, functions[j]))
