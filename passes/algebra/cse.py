@@ -45,9 +45,10 @@ class Cse:
 
     An expression that several others hold becomes a tensor if it reads a tensor and is costly: a
     reduction, a quotient of tensors, a function that takes more than a few instructions, or made of
-    one that has all of its variables, so that the tensor is no larger than what it saves.
-    Its tensor has no conditions, so its points are present where the expression was. A value that
-    is a tensor's already is read from there. Expressions within indices and conditions are left.
+    one that has all of its variables, so that the tensor is no larger than what it saves. Its free
+    variables may have other names elsewhere. The tensor has no conditions, so its points are
+    present where the expression was. A value that a tensor has already is read from there.
+    Expressions within indices and conditions are left.
 
     Recurrence groups are left as they are, as long as something needs them.
     """
@@ -119,6 +120,21 @@ class _Merge:
         return inner
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """A tensor that holds the value of an expression, up to the names of its free variables.
+
+    The rank at position i of the tensor is the expression's variable number `order[i]`.
+    """
+
+    tensor: str
+    order: tuple[int, ...]
+
+    def read(self, variables: tuple[str, ...]) -> Read:
+        """The read where the expression's variables are these."""
+        return point(self.tensor, (variables[i] for i in self.order))
+
+
 class _Share:
     """Equal costly subexpressions become tensors."""
 
@@ -130,9 +146,9 @@ class _Share:
         self.numbers = Numbering(facts.variables)
         self.names = Names(facts.cascade)
         self.work: dict[int, tuple[bool, bool]] = {}
-        self.uses: Counter[int] = Counter()
-        self.tensors: dict[int, Read] = {}
-        """Values that tensors defined so far hold, where they are read at the same variables."""
+        self.uses: Counter[tuple[int, ...]] = Counter()
+        self.tensors: dict[tuple[int, ...], _Shared] = {}
+        """Values that tensors defined so far hold."""
         self.made: list[Einsum] = []
 
     def run(self) -> list[Statement]:
@@ -141,23 +157,45 @@ class _Share:
         found: list[Statement] = []
         for statement in self.statements:
             if isinstance(statement, Einsum) and statement.tensor in self.alone:
-                number = self.numbers(statement.value)
-                known = self.tensors.get(number)
-                value = known or self._inside(statement.value, statement)
-                found += [*self.made, replace(statement, value=value)]
+                value = statement.value
+                known = self._known(value)
+                found.append(replace(statement, value=known or self._inside(value, statement)))
+                found[-1:-1] = self.made
                 self.made.clear()
                 if known is None and self._is_kept(statement):
-                    self.tensors[number] = point(statement.tensor, statement.variables)
+                    self._keep(value, statement.tensor, statement.variables)
             else:
                 found.append(statement)
         return found
 
+    def _variables(self, expr: Expr) -> tuple[str, ...]:
+        """The free variables of an expression in the order of their first occurrence."""
+        free = self.numbers.free(expr)
+        return tuple(v for v in in_order(expr) if v in free)
+
+    def _key(self, expr: Expr) -> tuple[int, ...]:
+        """What tells an expression from others, whatever its variables are called."""
+        variables = self._variables(expr)
+        ranges = (self.numbers(self.facts.variables[v]) for v in variables)
+        places = {v: f"free {i}" for i, v in enumerate(variables)}
+        return self.numbers(expr, places), *ranges
+
+    def _known(self, expr: Expr) -> Read | None:
+        """The read of the tensor that holds an expression's value."""
+        shared = self.tensors.get(self._key(expr)) if self._costly(expr) else None
+        return None if shared is None else shared.read(self._variables(expr))
+
+    def _keep(self, expr: Expr, tensor: str, left: tuple[str, ...]) -> None:
+        """Notes that a tensor holds an expression's value."""
+        variables = self._variables(expr)
+        order = tuple(variables.index(v) for v in left)
+        self.tensors[self._key(expr)] = _Shared(tensor, order)
+
     def _is_kept(self, einsum: Einsum) -> bool:
         """Whether a tensor holds its value wherever that is read: no condition, no more ranks."""
         free = self.numbers.free(einsum.value)
-        return (
-            self._costly(einsum.value) and not einsum.where and free == frozenset(einsum.variables)
-        )
+        whole = free == frozenset(einsum.variables)
+        return whole and not einsum.where and self._costly(einsum.value)
 
     def _count(self) -> None:
         """How often each expression has to be computed if those it is part of are shared."""
@@ -167,10 +205,12 @@ class _Share:
                 stack.append(statement.value)
             while stack:
                 node = stack.pop()
-                number = self.numbers(node)
-                self.uses[number] += 1
-                if self.uses[number] == 1 or not self._costly(node):
-                    stack += _operands(node)
+                if self._costly(node):
+                    key = self._key(node)
+                    self.uses[key] += 1
+                    if self.uses[key] > 1:
+                        continue
+                stack += _operands(node)
 
     def _inside(self, expr: Expr, user: Einsum) -> Expr:
         operands = _operands(expr)
@@ -178,20 +218,19 @@ class _Share:
         return rebuild(expr, (*(self._shared(o, user) for o in operands), *rest))
 
     def _shared(self, expr: Expr, user: Einsum) -> Expr:
-        number = self.numbers(expr)
-        known = self.tensors.get(number)
+        known = self._known(expr)
         if known is not None:
             return known
         value = self._inside(expr, user)
-        if self.uses[number] < 2 or not self._costly(expr):
+        if not self._costly(expr) or self.uses[self._key(expr)] < 2:
             return value
         free = self.numbers.free(expr)
-        variables = [v for v in dict.fromkeys((*user.variables, *in_order(expr))) if v in free]
+        left = tuple(v for v in dict.fromkeys((*user.variables, *in_order(expr))) if v in free)
         name = self.names(f"{stem(user)}_{_label(expr)}")
-        self.made.append(definition(name, variables, value, user))
+        self.made.append(definition(name, left, value, user))
         self.tell(Remark("cse", name, f"is computed once, first for {user.tensor}", expr.span))
-        read = self.tensors[number] = point(name, variables)
-        return read
+        self._keep(expr, name, left)
+        return point(name, left)
 
     def _costly(self, expr: Expr) -> bool:
         """Whether an expression is worth a tensor."""
