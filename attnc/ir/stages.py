@@ -86,7 +86,7 @@ def stages(einsums: Sequence[Einsum]) -> Stages:
         loop = _loop([einsums[i] for i in members], result)
         if loop is not None:
             built[key] = loop
-    if not result.problems:
+    if not result.problems and built.keys() == nodes.keys():  # else the checker tells of it
         result.stages = _ordered(nodes, built, group, steps, reads)
     return result
 
@@ -231,7 +231,7 @@ def _needs(expr: Expr, tensors: Container[str]) -> bool:
 def _from_initial(
     initial: tuple[Einsum, ...], steps: tuple[Einsum, ...], result: Stages
 ) -> str | None:
-    """The variable that the initial values say the group runs over."""
+    """The variable that the initial values say the group runs over; None if they do not fit."""
     found: str | None = None
     by_name = {s.tensor: s for s in steps}
     for start in initial:
