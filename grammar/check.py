@@ -135,7 +135,10 @@ class _Checker:
         self.before = report.count
         starts = [e for e in cascade.einsums if e.initial is not None]
         self.initial = {e.tensor: e for e in reversed(starts)}  # the first of each
-        self.steps = {e.tensor: e for e in cascade.einsums if e.initial is None}
+        self.steps: dict[str, Einsum] = {}
+        for einsum in cascade.einsums:
+            if einsum.initial is None:
+                self.steps.setdefault(einsum.tensor, einsum)
 
     @property
     def failed(self) -> bool:
