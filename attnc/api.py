@@ -196,13 +196,45 @@ def _int(value: Constant | str) -> int:
 
 
 def explain(
-    facts: Facts, sizes: Mapping[str, int] | None = None, dtype: str = "f32"
+    facts: Facts,
+    sizes: Mapping[str, int] | None = None,
+    dtype: str = "f32",
+    source: Source | None = None,
 ) -> dict[str, object]:
-    """What a cascade costs as written, as plain data; see `attnc.explanation`."""
+    """What a cascade costs as written, and its kernels, as plain data; see `attnc.explanation`.
+
+    With `source`, the text that was checked, refusals name their lines.
+    """
     from attnc.explanation import explanation
 
     check_dtype(dtype)
-    return explanation(facts, sizes or {}, dtype)
+    return explanation(facts, sizes or {}, dtype, source)
+
+
+def emit_tiled(
+    checked: Checked,
+    cascade: str | None = None,
+    *,
+    dtype: str | None,
+    static: Mapping[str, Constant | str],
+) -> str:
+    """A NumPy module that runs the kernels derived from a cascade, at any sizes of tiles.
+
+    Raises `SpecError`, with its place, for what tiles cannot do yet.
+    """
+    from attnc.backends.numpy.tiled import emit_tiled as emitted
+    from attnc.passes.tiling.lower import NotLowered
+    from attnc.planning import planned, refused
+
+    if dtype is not None:
+        check_dtype(dtype)
+    facts = checked.select(cascade)
+    options = Options(dtype, fixed(facts, static))
+    try:
+        separate, fused = planned(facts)
+    except NotLowered as error:
+        raise refused(error, checked.source) from None
+    return emitted(separate, options, fused.plan)
 
 
 __all__: Sequence[str] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attnc.errors import UsageError
+from attnc.errors import Source, UsageError
 from attnc.grammar.scope import is_extent, suggestion
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Constant
@@ -16,16 +16,20 @@ from attnc.ir.stages import Loop, tensor_reads
 from attnc.ir.walk import subexpressions
 from attnc.passes.analysis.cost import Cost, Formulas, cost, known_values
 from attnc.passes.analysis.passes import Count, passes
+from attnc.planning import compiled
 
 if TYPE_CHECKING:
     import sympy
 
 
-def explanation(facts: Facts, sizes: Mapping[str, int], dtype: str) -> dict[str, object]:
-    """Passes, operations, bytes, footprint and graph of a cascade as written.
+def explanation(
+    facts: Facts, sizes: Mapping[str, int], dtype: str, source: Source | None = None
+) -> dict[str, object]:
+    """Passes, operations, bytes, footprint and graph of a cascade as written; its kernels.
 
     Formulas are texts over extents and parameters, in bytes and scalar operations; `value` is the
     number at the given sizes, or None where a size is missing. Untyped tensors have `dtype`.
+    Refusals have lines of `source`. For what is compiled, see `attnc.planning`.
     Raises `UsageError` for a size that the cascade does not have.
     """
     check_sizes(facts, sizes)
@@ -57,6 +61,7 @@ def explanation(facts: Facts, sizes: Mapping[str, int], dtype: str) -> dict[str,
             },
             "graph": _graph(facts),
         },
+        **compiled(facts, source),
     }
 
 

@@ -43,7 +43,7 @@ def explanation_text(found: Mapping[str, Any]) -> str:
     """An explanation as plain lines."""
     lines = _head(found)
     for title, heads, rows in _sections(found):
-        lines += ["", title, *_columns([heads, *rows])]
+        lines += ["", title, *_columns([heads, *rows] if any(heads) else rows)]
     lines += ["", "Graph"]
     for node, einsum in _graph(found):
         lines += [f"  {node}", f"      {einsum}"]
@@ -102,9 +102,26 @@ def _sections(found: Mapping[str, Any]) -> Iterator[Section]:
     for name, value in written["intensity"].items():
         amounts.append((f"operations per byte, {name}", "" if value is None else f"{value:g}", ""))
     yield "Amounts", ("", "value", "formula"), amounts
+    yield from _compiled(found)
     tensors = [_row(t["tensor"], t) for t in written["footprint"]["tensors"]]
     if tensors:
         yield "Intermediate tensors, in bytes", ("tensor", "value", "formula"), tensors
+
+
+def _compiled(found: Mapping[str, Any]) -> Iterator[Section]:
+    plan = found["compiled"]
+    if plan is not None:
+        kernels = [(k["name"], ", ".join(k["streams"]) or "-", "") for k in plan["kernels"]]
+        if plan["buffers"]:
+            kernels.append(("buffers", ", ".join(plan["buffers"]), ""))
+        yield "Kernels, as compiled", ("kernel", "streams", ""), kernels
+    title = "Not tiled yet" if plan is None else "What takes another pass"
+    refusals = [
+        (f"line {r['line']}" if r["line"] else "", "", f"{r['term']}: {r['reason']}")
+        for r in found["refusals"]
+    ]
+    if refusals:
+        yield title, ("", "", ""), refusals
 
 
 def _row(name: str, item: Mapping[str, Any]) -> Row:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -369,3 +373,50 @@ def test_the_page_on_running_reductions_is_current() -> None:
     softmax = (folder / "softmax.attn").read_text("utf-8")
     assert f"```attn\n{softmax}```" in page
     assert f"```text\n{tiles_printer.plan(lowered(softmax)[1].plan)}```" in page
+
+
+# The command line
+
+
+def attnc_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "attnc", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(examples.ROOT)}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=examples.ROOT
+    )
+
+
+def test_compile_tiled() -> None:
+    done = attnc_command("compile", "--tiled", "examples/causal.attn")
+    assert done.returncode == 0
+    run = function_of(done.stdout, "causal")
+    name = "causal"
+    label, arrays, parameters = cases(name)[0]
+    expected = oracle(examples.text(name))(*arrays, **parameters)
+    found = run(*arrays, **parameters, _tiles={"m": 2, "n": 3})
+    assert not differs(found, expected), label
+
+
+def test_compile_tiled_names_the_place() -> None:
+    done = attnc_command("compile", "--tiled", "examples/retention.attn")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    place, _, message = done.stderr.splitlines()[0].partition(" error: ")
+    assert place == "examples/retention.attn:6:21:"
+    assert message == "this cannot be tiled yet: tiles have no recurrence yet"
+
+
+def test_explain_says_what_is_compiled() -> None:
+    done = attnc_command("explain", "--json", "tests/tiles/two_passes.attn")
+    found = json.loads(done.stdout)
+    kernels = found["compiled"]["kernels"]
+    assert [k["streams"] for k in kernels] == [["n"], ["n"]]
+    assert kernels[0]["passes"] == {"n": 1}
+    assert [r["line"] for r in found["refusals"]] == [3, 4]
+    assert all(r["term"] and r["reason"] for r in found["refusals"])
+    done = attnc_command("explain", "--json", "examples/retention.attn")
+    found = json.loads(done.stdout)
+    assert found["compiled"] is None
+    assert found["refusals"][0]["line"] == 6
+    shown_ = attnc_command("explain", "examples/causal.attn").stdout
+    assert "Kernels, as compiled\n  kernel  streams\n  k0            n\n" in shown_

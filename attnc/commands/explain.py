@@ -26,7 +26,8 @@ def run(options: argparse.Namespace) -> int:
     from attnc.api import explain
 
     given = sizes(options.size)
-    found = explain(checked(options).select(options.cascade), given, options.dtype)
+    spec = checked(options)
+    found = explain(spec.select(options.cascade), given, options.dtype, spec.source)
     if options.json:
         import json
 

@@ -139,10 +139,14 @@ class Function:
         cascade = self.facts.cascade
         text = printer.cascade(cascade).rstrip()
         shown = "\n".join(INDENT + line if line else "" for line in text.splitlines())
-        note = "The cascade as written, in NumPy; no optimising pass has touched it."
         return (
-            f'"""{cascade.name}: emitted by attnc {self.options.version}.\n\n{note}\n\n{shown}\n"""'
+            f'"""{cascade.name}: emitted by attnc {self.options.version}.\n\n'
+            f'{self.note()}\n\n{shown}\n"""'
         )
+
+    def note(self) -> str:
+        """What the head of the module says of it."""
+        return "The cascade as written, in NumPy; no optimising pass has touched it."
 
     def _signature(self) -> str:
         """The arguments; a parameter whose name is taken has another and goes by both."""

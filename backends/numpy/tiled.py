@@ -114,6 +114,13 @@ class TiledFunction(Function):
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _order: tuple[str, ...] = ()
 
+    def note(self) -> str:
+        """What the head of the module says of it."""
+        return (
+            "Kernels derived from the cascade, as loops over tiles in NumPy: to judge a schedule,\n"
+            "not to be fast. `_tiles` maps rank variables to tile sizes."
+        )
+
     def tile(self, name: str) -> str:
         """The Python name of a tile."""
         return self.names.of("tile", name)
