@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 from attnc.commands import check, draw, explain, fmt
 from attnc.commands import compile as compile_
 from attnc.commands.common import cannot, misused, show
-from attnc.errors import SpecError, UsageError
+from attnc.errors import InternalError, SpecError, UsageError
 from attnc.version import VERSION
 
 COMMANDS: Final[dict[str, ModuleType]] = {
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except UsageError as error:
         return misused(str(error))
+    except InternalError as error:
+        print(error.text, file=sys.stderr)
+        return misused(str(error), "this is a fault of attnc, not of the spec")
     except BrokenPipeError:
         _drop_output()
         return 2

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from attnc.errors import AttncError, Report, Source
+from attnc.errors import InternalError, Report, Source
 from attnc.grammar.check import check
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Require
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop
 from attnc.passes.algebra.pipeline import ALGEBRA
-from attnc.passes.algebra.program import Pass, Tell, ignore
-
-
-class BrokenPass(AttncError):
-    """A pass gave what it must not give: a fault of the compiler, not of the spec."""
-
+from attnc.passes.algebra.program import Pass, Remark, Tell, ignore
 
 After: TypeAlias = Callable[[Pass, Facts, Facts], None]
 """Told of each pass: the pass, the cascade before it and after it."""
@@ -40,7 +36,7 @@ def algebra(
 
 
 def verify(step: Pass, before: Facts, after: Facts) -> None:
-    """Raises `BrokenPass` unless the cascade after a pass is sound.
+    """Raises `InternalError` unless the cascade after a pass is sound.
 
     It prints as the language and parses back to an equal value. Checking that finds no error, and
     what the pass said of variables, tensors, types and order. Header, bindings, variables and
@@ -51,7 +47,9 @@ def verify(step: Pass, before: Facts, after: Facts) -> None:
     found = check(report)
     if report.errors:
         listed = "\n".join(d.render() for d in report.errors)
-        raise BrokenPass(f"after {step.name} the cascade is not valid:\n{listed}")
+        raise InternalError(
+            f"the cascade is not valid after the pass {step.name}", f"{text}{listed}"
+        )
     (again,) = found
     same = {
         "the text": again.cascade == after.cascade,
@@ -67,7 +65,38 @@ def verify(step: Pass, before: Facts, after: Facts) -> None:
     }
     wrong = [what for what, holds in same.items() if not holds]
     if wrong:
-        raise BrokenPass(f"after {step.name}, not right: {', '.join(wrong)}\n{text}")
+        raise InternalError(f"the pass {step.name} broke {', '.join(wrong)}", text)
+
+
+@dataclass
+class Dump:
+    """Shows the cascade after some passes, as a text that is a spec itself.
+
+    What the passes remark stands above it as comments. `chosen` are names of passes; one that runs
+    several times is shown each time.
+    """
+
+    chosen: frozenset[str]
+    show: Callable[[str], None]
+    passes: tuple[Pass, ...] = ALGEBRA
+    _remarks: list[Remark] = field(default_factory=list[Remark])
+    _runs: Counter[str] = field(default_factory=Counter[str])
+
+    def tell(self, remark: Remark) -> None:
+        """Notes a remark of the pass that runs."""
+        self._remarks.append(remark)
+
+    def after(self, step: Pass, before: Facts, after: Facts) -> None:
+        """Shows the cascade after a pass, if it was chosen."""
+        self._runs[step.name] += 1
+        if step.name in self.chosen:
+            runs = sum(p.name == step.name for p in self.passes)
+            which = f", run {self._runs[step.name]} of {runs}" if runs > 1 else ""
+            same = ": no change" if after is before else ""
+            lines = [f"# after {step.name}{which}{same}\n"]
+            lines += [f"#   {r.tensor} {r.text}\n" for r in self._remarks]
+            self.show("".join(lines) + printer.cascade(after.cascade))
+        self._remarks.clear()
 
 
 def _shapes(facts: Facts) -> dict[str, object]:

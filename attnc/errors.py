@@ -159,6 +159,14 @@ class UsageError(AttncError):
     """A request that does not fit the spec or the tool: an unknown cascade, option or size."""
 
 
+class InternalError(AttncError):
+    """A fault of the compiler, not of the spec; `text` shows where it was seen."""
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(message)
+        self.text: str = text
+
+
 @dataclass
 class Report:
     """Collects the diagnostics of one run over one source."""

@@ -55,6 +55,8 @@ class _Maker:
             text = f"{text} / 4"
         left = [v for v in variables if self.chance(0.55)][:3]
         summed = [v for v in variables if v not in left]
+        if self.chance(0.1):  # one that does not occur: as often as it has points
+            summed += [r.lower() for r in RANKS if r.lower() not in variables][:1]
         value = f"sum[{','.join(summed)}]({text})" if summed else text
         where = f" where {self.condition(left)}" if left and self.chance(0.2) else ""
         self.tensors[name] = [v.upper() for v in left]

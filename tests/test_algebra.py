@@ -5,7 +5,9 @@ Each case of `passes/<pass>/` is a cascade; its golden is the cascade after that
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ import numpy as np
 import pytest
 
 import attnc
+from attnc.cli import main
 from attnc.compilation import algebra, verify
 from attnc.ir import printer
+from attnc.ir.expr import Int
 from attnc.ir.facts import Facts
+from attnc.passes.algebra import pipeline
 from attnc.passes.algebra.pipeline import ALGEBRA
-from attnc.passes.algebra.program import Pass, Remark
+from attnc.passes.algebra.program import Pass, Remark, Tell, ignore, rewritten
+from attnc.passes.algebra.simplify import Simplify
 from tests import examples, golden
 from tests.contractions import contraction
 from tests.oracle.cascades import cascade_from, tolerance
@@ -159,3 +165,91 @@ def test_nothing_is_left_to_do(example: str, name: str) -> None:
     """A second run of a pass gives the same object."""
     once = PASSES[name](checked(examples.text(example)))
     assert PASSES[name](once) is once
+
+
+# The command line
+
+
+def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """What is printed on standard error is a spec; a pass that runs again is printed again."""
+    spec = tmp_path / "dense.attn"
+    spec.write_text(examples.text("dense"), encoding="utf-8")
+    command = ["compile", str(spec), "-o", str(tmp_path / "out.py")]
+    assert main([*command, "--print-after", "hoist", "--verify-passes"]) == 0
+    text = capsys.readouterr().err
+    assert text.startswith("# after hoist\n#   O O_sum_2[b,h,m] leaves sum[n]\n")
+    assert printer.cascade(checked(text).cascade) in text
+    assert main([*command, "--print-after", "all"]) == 0
+    heads = [line for line in capsys.readouterr().err.splitlines() if line.startswith("# after")]
+    assert len(heads) == len(ALGEBRA)
+    assert heads[:2] == ["# after simplify, run 1 of 2: no change", "# after separate, run 1 of 3"]
+
+
+def test_print_after_what_is_no_pass(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = tmp_path / "dense.attn"
+    spec.write_text(examples.text("dense"), encoding="utf-8")
+    assert main(["compile", str(spec), "--print-after", "fuse"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no pass is called 'fuse'; there are simplify, separate, cse" in err
+    assert main(["compile", str(spec), "--size", "X=3"]) == 2
+    assert "has no size 'X'" in capsys.readouterr().err
+
+
+CHAIN = """\
+cascade c(Q[M,E], K[N,E], V[N,F]) -> O[M,F]:
+    S[m,n] = sum[e](Q[m,e] * K[n,e])
+    O[m,f] = sum[n](S[m,n] * V[n,f])
+"""
+
+
+def test_sizes_decide(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    spec = tmp_path / "chain.attn"
+    spec.write_text(CHAIN, encoding="utf-8")
+    command = ["compile", str(spec), "-o", str(tmp_path / "out.py"), "--print-after", "order"]
+    assert main(command) == 0
+    assert "sum[e](Q[m,e] * O_part[e,f])" in capsys.readouterr().err
+    assert main([*command, "--size", "E=128,F=128,M=16,N=16"]) == 0
+    assert "sum[n](S[m,n] * V[n,f])" in capsys.readouterr().err
+
+
+def test_a_broken_pass_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass that changes the type of an output is seen, and is no traceback."""
+
+    class Broken(Simplify):
+        def __call__(self, facts: Facts, tell: Tell = ignore) -> Facts:
+            (einsum,) = facts.cascade.einsums
+            return rewritten(facts, [replace(einsum, value=Int(1))])
+
+    monkeypatch.setattr(pipeline, "ALGEBRA", (Broken(),))
+    spec = tmp_path / "one.attn"
+    spec.write_text("cascade c(X[M]) -> O[M]:\n    O[m] = X[m]\n", encoding="utf-8")
+    assert main(["compile", str(spec), "--print-after", "all"]) == 0
+    capsys.readouterr()
+    assert main(["compile", str(spec), "--verify-passes"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "O[m] = 1\n" in err
+    assert "attnc: error: the pass simplify broke the types of before" in err
+
+
+# Time
+
+
+def test_time_grows_with_the_length() -> None:
+    """Ten times the statements take about ten times as long; a quadratic pass would take 100."""
+
+    def seconds(count: int) -> float:
+        lines = [f"    S{i}[m,n] = Q[m,e] * K[n,e] / {i + 1}\n" for i in range(count)]
+        lines += [f"    T{i}[m,f] = softmax[n](S{i}[m,n]) * V[n,f]\n" for i in range(count)]
+        total = " + ".join(f"T{i}[m,f]" for i in range(0, count, max(1, count // 40)))
+        lines.append(f"    O[m,f] = {total}\n")
+        facts = checked("cascade c(Q[M,E], K[N,E], V[N,F]) -> O[M,F]:\n" + "".join(lines))
+        start = time.perf_counter()
+        algebra(facts)
+        return time.perf_counter() - start
+
+    seconds(10)
+    assert seconds(500) < 30 * min(seconds(50), seconds(50))

@@ -32,7 +32,10 @@ def add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="FILE", help="what standard input is called in messages")
 
 
-def add_sizes(parser: argparse.ArgumentParser, text: str) -> None:
+def add_sizes(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,  # pyright: ignore[reportPrivateUsage]
+    text: str,
+) -> None:
     """The option --size."""
     parser.add_argument(
         "--size",

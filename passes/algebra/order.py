@@ -152,12 +152,15 @@ class _Ordering:
     # What there is to reorder
 
     def _sum(self, tensor: str) -> Reduce | None:
-        """The sum that an Einsum is."""
+        """The sum that an Einsum is, if all that is summed over is in the product's numbers."""
         einsum = self.einsums.get(tensor)
         if einsum is None or einsum.where:
             return None
         value = einsum.value
-        return value if isinstance(value, Reduce) and value.op == "sum" else None
+        if not isinstance(value, Reduce) or value.op != "sum":
+            return None
+        numbers = (f.variables for f in factors(value.body, self.free) if not f.condition)
+        return value if frozenset[str]().union(*numbers) >= {*value.variables} else None
 
     def _try(self, tensor: str) -> None:
         """Dissolves a sum into its readers, or reorders it by itself, where that costs less."""
@@ -223,7 +226,7 @@ class _Ordering:
         einsum = self.einsums[reader]
         reads = [r for r in tensor_reads(einsum) if r.tensor == tensor]
         plain = [
-            f
+            f.expr
             for f in self._factors(einsum)
             if isinstance(f.expr, Read) and f.expr.tensor == tensor and not f.divides
         ]
@@ -235,7 +238,7 @@ class _Ordering:
                 raise _Kept(f"{reader} takes {op} in between")
         if len(reads) != 1 or len(plain) != 1:
             raise _Kept(self._function(reader, body, tensor))
-        (read,) = reads
+        read = plain[0]
         places = zip(read.index, self.einsums[tensor].variables, strict=True)
         same = all(isinstance(i, Var) and self.ranges[i.name] == self.ranges[v] for i, v in places)
         if not same or len({*read.index}) < len(read.index):
@@ -303,16 +306,10 @@ class _Ordering:
             results = frozenset(self.einsums[root].variables)
             search = Search(found, results, self.ranges, self.nominal.number)
             best = search.best()
-            if best.variables - results or not self._covered(found, results):
-                return None
+            assert best.variables <= results, "a variable that only conditions have"
             trees.append((root, search, best))
             work += best.work
         return _Plan(group, tuple(trees), written, work)
-
-    def _covered(self, found: list[Factor], results: frozenset[str]) -> bool:
-        """Whether no variable is summed that only conditions have."""
-        numbers = frozenset[str]().union(*(f.variables for f in found if not f.condition))
-        return all(f.variables <= numbers | results for f in found)
 
     def _one_type(self, root: str, found: list[Factor]) -> bool:
         """Whether all factors from tensors are of the floating type of the result."""

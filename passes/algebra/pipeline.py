@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from attnc.passes.algebra.cse import Cse
@@ -24,3 +26,12 @@ ALGEBRA: Final[tuple[Pass, ...]] = (
     Separate(),
     Cse(),
 )
+"""One form first, then every reduction for itself; maps come to the sums that read them, what does
+not vary along a sum leaves it, and what is left is ordered. What these leave inside of expressions
+is separated again, and what they wrote twice shared."""
+
+
+def at_sizes(sizes: Mapping[str, int]) -> tuple[Pass, ...]:
+    """The passes, comparing costs at these sizes."""
+    given = tuple(sorted(sizes.items()))
+    return tuple(replace(p, sizes=given) if isinstance(p, Order) else p for p in ALGEBRA)
