@@ -16,8 +16,11 @@ STALE  := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x $(PY)
 # Two makes at once take turns, where the system has flock.
 ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 
+# What keeps its expected outputs in tests/golden.
+GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz goldens clean stale install
+.PHONY: help demo test check format fuzz coverage goldens clean stale install
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' Makefile
@@ -41,8 +44,11 @@ format: $(STAMP) ## put the sources in order
 fuzz: $(STAMP) ## look for texts that attnc fails on: make fuzz ARGS=-max_total_time=600
 	@$(PY) -m tests.fuzz $(ARGS)
 
+coverage: $(STAMP) ## run the tests and measure lines and branches
+	@$(PY) -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
 goldens: $(STAMP) ## renew the expected outputs of the tests
-	@$(PY) -m pytest tests/test_goldens.py tests/test_errors.py --renew -n 0 $(ARGS)
+	@$(PY) -m pytest $(GOLDENS) --renew -n 0 $(ARGS)
 
 install: $(STAMP) ## make .venv
 
