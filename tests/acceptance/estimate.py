@@ -133,12 +133,14 @@ def converted(x: Estimate, kind: Kind, budget: Budget) -> Estimate:
     if x.kind is kind:
         return x
     if not kind.floating:
+        error = doubt(x)
         if kind is Kind.BOOL:
             value: Any = x.value != 0
+            error = np.where(~x.exact & (np.abs(x.value * 1.0) <= x.error), np.inf, error)
         else:
             value = np.asarray(x.value).astype(np.int64)
             value = value.astype(np.int32).astype(np.int64) if kind is Kind.I32 else value
-        return Estimate(value, doubt(x), np.abs(value * 1.0), x.present, kind)
+        return Estimate(value, error, np.abs(value * 1.0), x.present, kind)
     value, name = np.asarray(x.value).astype(np.float64), budget.format(kind)
     if x.kind.floating and formats.WIDTHS[budget.format(x.kind)] <= formats.WIDTHS[name]:
         return Estimate(x.value, x.error, x.size, x.present, kind)

@@ -43,6 +43,7 @@ from attnc.ir.typing import Types
 from attnc.ir.walk import FreeVariables
 from tests.acceptance import combine, estimate, functions
 from tests.acceptance.estimate import Budget, Estimate, contagious, converted, doubt, known
+from tests.acceptance.formats import Array
 from tests.oracle import interpreter
 
 Fixed: TypeAlias = "Mapping[str, int]"
@@ -81,11 +82,18 @@ class _Product:
 
 
 def evaluate(
-    facts: Facts, inputs: Mapping[str, Any], parameters: Mapping[str, Any], budget: Budget
+    facts: Facts,
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    budget: Budget,
+    errors: Mapping[str, Array] | None = None,
 ) -> dict[str, Estimate]:
-    """All tensors of a cascade, each over its own ranks. Raises `ValueError` as a kernel would."""
+    """All tensors of a cascade, each over its own ranks. Raises `ValueError` as a kernel would.
+
+    `errors` says how far floating inputs may be from what is given; by default they are exact.
+    """
     with np.errstate(all="ignore"):
-        return _Evaluator(facts, inputs, parameters, budget).run()
+        return _Evaluator(facts, inputs, parameters, budget, errors or {}).run()
 
 
 class _Evaluator:
@@ -97,8 +105,10 @@ class _Evaluator:
         inputs: Mapping[str, Any],
         parameters: Mapping[str, Any],
         budget: Budget,
+        errors: Mapping[str, Array],
     ) -> None:
         self.facts, self.inputs, self.parameters, self.budget = facts, inputs, parameters, budget
+        self.errors = errors
         self.types = Types(facts.values, facts.types)
         self.free = FreeVariables()
         self.axes = {v: i for i, v in enumerate(facts.variables)}
@@ -171,7 +181,8 @@ class _Evaluator:
         value = array.astype(dtype)
         held = known(value, kind, np.ones(value.shape, np.bool_))
         finite = np.where(np.isfinite(held.size), held.size, 0.0)
-        self.tensors[item.name] = Stored(replace(held, size=finite), (0,) * array.ndim)
+        held = replace(held, size=finite, error=self.errors.get(item.name, held.error))
+        self.tensors[item.name] = Stored(held, (0,) * array.ndim)
 
     def size(self, variable: str) -> int:
         """How many coordinates a variable has."""

@@ -106,7 +106,7 @@ RULES: Final = {
     "log1p": Rule(np.log1p, _logarithm(lambda x: 1 + x), _relative),
     "sqrt": Rule(
         np.sqrt,
-        lambda x, e, y: e / (y + np.sqrt(np.maximum(x - e, 0.0))),
+        lambda x, e, y: np.where(x >= e, e / (y + np.sqrt(np.maximum(x - e, 0.0))), np.inf),
         _relative,
         lambda x: (x == 0) | (formats.power_of_two(x) & (np.frexp(x)[1] % 2 == 1)),
     ),

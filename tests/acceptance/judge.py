@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -65,15 +66,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether all outputs are within `factor` times their bounds, and what is not.
-
-    `parts` are the shares of the bound at the worst element, largest first.
-    """
+    """Whether all outputs are within `factor` times their bounds, and what is not."""
 
     outputs: tuple[Judged, ...]
     factor: float
     limit: float
-    parts: tuple[Part, ...] = ()
+    blame: Callable[[Verdict], tuple[Part, ...]]
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The shares of the bound at the worst element of what is refused, largest first."""
+        return self.blame(self)
 
     @property
     def ratio(self) -> float:
@@ -156,10 +159,7 @@ def judge(
         _judged(item, tensors[item.name], result, kernel, budget, scale)
         for item, result in zip(outputs, results, strict=True)
     )
-    verdict = Verdict(judged, factor, undecided)
-    if verdict.ok:
-        return verdict
-    return replace(verdict, parts=_parts(facts, inputs, parameters, budget, verdict))
+    return Verdict(judged, factor, undecided, partial(_parts, facts, inputs, parameters, budget))
 
 
 def kernel_type(facts: Facts, inputs: Mapping[str, Any]) -> str:
