@@ -5,7 +5,10 @@ Each case of `passes/<pass>/` is a cascade; its golden is the cascade after that
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,32 @@ def test_nothing_is_left_to_do(example: str, name: str) -> None:
     """A second run of a pass gives the same object."""
     once = PASSES[name](checked(examples.text(example)))
     assert PASSES[name](once) is once
+
+
+SAME = """
+import sys
+import attnc
+from attnc.compilation import Dump, algebra
+from attnc.passes.algebra.pipeline import ALGEBRA
+for path in sys.argv[1:]:
+    dump = Dump(frozenset(p.name for p in ALGEBRA), print)
+    algebra(attnc.check(open(path).read()).select(), after=dump.after, tell=dump.tell)
+"""
+
+
+def test_the_same_text_in_every_process() -> None:
+    """Neither texts nor remarks depend on the order of sets."""
+    names = ("nystrom", "native_sparse", "differential", "performer")
+    paths = [str(examples.FOLDER / f"{name}.attn") for name in names]
+    paths += [str(p) for p in sorted((FOLDER / "order").glob("*.attn"))]
+    found = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONPATH": str(examples.ROOT), "PYTHONHASHSEED": seed}
+        line = [sys.executable, "-c", SAME, *paths]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+        found.add(done.stdout)
+    assert len(found) == 1
+    assert "# after order" in found.pop()
 
 
 # The page

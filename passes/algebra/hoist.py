@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from attnc.ir import printer
 from attnc.ir.cascade import Einsum, Statement
-from attnc.ir.expr import Apply, Binary, Expr, Int, Read, Reduce, Scan, Unary
+from attnc.ir.expr import Apply, Binary, Expr, Reduce, Scan, Unary
 from attnc.ir.facts import Facts
 from attnc.ir.types import Kind, Type
 from attnc.ir.walk import FreeVariables, children, rebuild
+from attnc.passes.algebra.magnitude import Magnitude
 from attnc.passes.algebra.program import Remark, Tell, ignore, rewritten, singles, typing
-
-EXPONENTIALS: Final = frozenset(("exp", "exp2", "expm1", "pow"))
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Hoist:
     - integers that wrap in 32 bits before they are added in 64, or that are rounded: only i64
       products are taken apart, which wrap alike, and no mean of integers;
     - a sum that would then be computed in a narrower type, or be one of integers;
-    - an exponential, while another stays: their product may be moderate where neither is.
+    - an exponential, while another stays, unless it is one of `x - max(x)`: their product may be
+      moderate where neither is.
 
     Numbers: each term is computed without `a`; the sum may be larger than the written one by up to
     `1 / |a|`, which costs range and no precision. A sum in which nothing varies is left.
@@ -68,7 +67,8 @@ class _Hoisting:
         self.types = typing(facts)
         self.free = FreeVariables()
         self.alone = singles(facts)
-        self.values = {e.tensor: e.value for e in facts.cascade.einsums if e.tensor in self.alone}
+        einsums = {e.tensor: e for e in facts.cascade.einsums if e.tensor in self.alone}
+        self.magnitude = Magnitude(einsums, facts.variables)
         self.user: Einsum
 
     def einsum(self, einsum: Einsum) -> Einsum:
@@ -147,18 +147,18 @@ class _Hoisting:
 
     def _without_balance(self, parts: _Parts) -> _Parts:
         """The same with exponentials left inside where another one is."""
-        if not self._exponential(parts.inside):
+        if not self.magnitude.unbounded(parts.inside):
             return parts
         inside = parts.inside
         moved: list[Expr] = []
         for factor in parts.factors:
-            if self._exponential(factor):
+            if self.magnitude.unbounded(factor):
                 inside = Binary("*", factor, inside, factor.span)
             else:
                 moved.append(factor)
         divisors: list[Expr] = []
         for divisor in parts.divisors:
-            if self._exponential(divisor):
+            if self.magnitude.unbounded(divisor):
                 inside = Binary("/", inside, divisor, divisor.span)
             else:
                 divisors.append(divisor)
@@ -168,24 +168,6 @@ class _Hoisting:
             self._tell("an exponential stays beside another one in a sum")
             return _Parts(parts.inside)
         return replace(parts, inside=inside, factors=tuple(moved), divisors=tuple(divisors))
-
-    def _exponential(self, expr: Expr) -> bool:
-        """Whether a factor of an expression may be an exponential, of any size."""
-        match expr:
-            case Apply(function=name) if name in EXPONENTIALS:
-                return True
-            case Binary(op="**", right=exponent):
-                return not isinstance(exponent, Int)
-            case Binary(op="*" | "/", left=left, right=right):
-                return self._exponential(left) or self._exponential(right)
-            case Unary(op="-", operand=operand):
-                return self._exponential(operand)
-            case Apply(function="only" | "detach", arguments=(value, *_)):
-                return self._exponential(value)
-            case Read(tensor=tensor) if tensor in self.values:
-                return self._exponential(self.values[tensor])
-            case _:
-                return False
 
     def _refusal(self, node: Expr, body: Expr, parts: _Parts, result: Expr) -> str | None:
         """Why taking a product apart would change more than rounding."""

@@ -24,6 +24,7 @@ from attnc.passes.algebra.contraction import (
     product,
     together,
 )
+from attnc.passes.algebra.magnitude import Magnitude
 from attnc.passes.algebra.program import (
     Names,
     Remark,
@@ -40,6 +41,9 @@ from attnc.passes.algebra.sizes import Nominal, Work, common_factor, monomial
 MAX_FACTORS: Final = 8
 """Most factors of which all orders are compared."""
 
+MAX_VARIABLES: Final = 40
+"""Most variables of a sum; the language has a limit."""
+
 CLEARLY: Final = 0.8
 """Where sizes decide, another order is taken if it costs no more than this part of the written."""
 
@@ -55,8 +59,8 @@ class Order:
     apart makes that order impossible. So a prefix condition `n <= m` keeps `(Q K) V`.
 
     Why every order is equal, with absence: see `contraction.Search`. Only sums of one floating type
-    are reordered, so that no type changes; integers are left. Each factor is computed as before,
-    and partial sums have other ranges than those written, as any product's of several have.
+    are reordered, so that no type changes; integers are left. Each factor is computed as before.
+    Two exponentials of any size are not parted (`magnitude`): only their product may be moderate.
 
     The cost is the number of scalar products. One order is taken for all sizes if it is never worse
     (`sizes.Work.never_above`); else if it is clearly cheaper at the sizes that are given, or at
@@ -172,6 +176,9 @@ class _Ordering:
             if str(reason):
                 self._say(tensor, f"is computed as written: {reason}")
         plans = [p for g in groups if (p := self._plan(g)) is not None]
+        if any(self._balances(p) for p in plans):
+            plans = [p for p in plans if not self._balances(p)]
+            self._say(tensor, "is computed as written: exponentials on both sides may balance")
         gains = [(p, how) for p in plans if (how := self._gain(p)) is not None]
         if not gains:
             self._say_conditions(tensor, plans)
@@ -186,6 +193,16 @@ class _Ordering:
         text = f"is computed in another order: {new} products for {old}{each}, {how}"
         self._say(plan.group.roots[0], text)
         self._apply(plan)
+
+    def _balances(self, plan: _Plan) -> bool:
+        """Whether a better plan would part factors that may be of any size."""
+        if self._gain(plan) is None:
+            return False
+        magnitude = Magnitude(self.einsums, self.ranges)
+        return any(
+            sum(magnitude.unbounded(f.expr) for f in search.factors if not f.condition) > 1
+            for _, search, _ in plan.trees
+        )
 
     def _say(self, tensor: str, text: str) -> None:
         einsum = self.einsums[tensor]
@@ -301,7 +318,10 @@ class _Ordering:
             found = self._expanded(self.einsums[root], group.members)
             if without_conditions:
                 found = [f for f in found if not f.condition]
-            if not 2 <= len(found) <= MAX_FACTORS or not self._one_type(root, found):
+            variables = frozenset[str]().union(*(f.variables for f in found))
+            if not 2 <= len(found) <= MAX_FACTORS or len(variables) > MAX_VARIABLES:
+                return None
+            if not self._one_type(root, found):
                 return None
             results = frozenset(self.einsums[root].variables)
             search = Search(found, results, self.ranges, self.nominal.number)
