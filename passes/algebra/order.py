@@ -62,6 +62,8 @@ class Order:
     are reordered, so that no type changes; integers are left. Each factor is computed as before.
     Two exponentials of any size are not parted (`magnitude`): only their product may be moderate.
 
+    Reductions inside of expressions are for `separate`; what holds one is left.
+
     The cost is the number of scalar products. One order is taken for all sizes if it is never worse
     (`sizes.Work.never_above`); else if it is clearly cheaper at the sizes that are given, or at
     nominal ones (`sizes.Nominal`). A remark says which it was.
@@ -161,7 +163,7 @@ class _Ordering:
         if einsum is None or einsum.where:
             return None
         value = einsum.value
-        if not isinstance(value, Reduce) or value.op != "sum":
+        if not isinstance(value, Reduce) or value.op != "sum" or _reduction(value.body) is not None:
             return None
         numbers = (f.variables for f in factors(value.body, self.free) if not f.condition)
         return value if frozenset[str]().union(*numbers) >= {*value.variables} else None
@@ -249,10 +251,9 @@ class _Ordering:
         ]
         inner = self._sum(reader)
         body = einsum.value if inner is None else inner.body
-        for node in subexpressions(body):
-            if isinstance(node, Reduce | Scan | Arg | TopK):
-                op = "argtopk" if isinstance(node, TopK) else node.op
-                raise _Kept(f"{reader} takes {op} in between")
+        op = _reduction(body)
+        if op is not None:
+            raise _Kept(f"{reader} takes {op} in between")
         if len(reads) != 1 or len(plain) != 1:
             raise _Kept(self._function(reader, body, tensor))
         read = plain[0]
@@ -297,7 +298,10 @@ class _Ordering:
 
     def _is_product(self, tensor: str) -> bool:
         """Whether a tensor is a sum, or a product of several."""
-        return self._sum(tensor) is not None or len(self._factors(self.einsums[tensor])) > 1
+        if self._sum(tensor) is not None:
+            return True
+        einsum = self.einsums[tensor]
+        return _reduction(einsum.value) is None and len(self._factors(einsum)) > 1
 
     def _factors(self, einsum: Einsum) -> list[Factor]:
         """The factors of a sum or a map, those of its conditions included."""
@@ -444,6 +448,14 @@ class _Ordering:
     def _in_order(self, variables: frozenset[str]) -> tuple[str, ...]:
         """Variables in the order of their declaration."""
         return tuple(v for v in self.ranges if v in variables)
+
+
+def _reduction(expr: Expr) -> str | None:
+    """A reduction that an expression holds."""
+    for node in subexpressions(expr):
+        if isinstance(node, Reduce | Scan | Arg | TopK):
+            return "argtopk" if isinstance(node, TopK) else node.op
+    return None
 
 
 def _expressions(einsum: Einsum) -> tuple[Expr, ...]:
