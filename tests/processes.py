@@ -6,6 +6,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -56,6 +57,7 @@ def command(arguments: Sequence[str]) -> None:
     """The command line as a process, its streams dropped; its status is the process's."""
     from attnc.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started with `&` ignores it
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = main(arguments)
     os._exit(status)

@@ -57,7 +57,7 @@ def strike(
     """Kills a process at some moment of its life; whether it was still there."""
     known = temporaries(folder)
     if rng.random() < 1 / 3:
-        patience = time.monotonic() + 5
+        patience = time.monotonic() + SECONDS
         while process.is_alive() and not temporaries(folder) - known:
             assert time.monotonic() < patience, "no temporary file appears"
         time.sleep(rng.choice((0, rng.uniform(0, 1e-3))))
