@@ -19,9 +19,9 @@ from attnc.errors import NOWHERE, Report, Source, SpecError
 from attnc.grammar import breaks, lines, parser, spacing, syntax
 from attnc.grammar import format as layout
 from attnc.grammar.check import check, prelude_text
+from tests.hostile import HOSTILE, LAWFUL
 from tests.oracle.cascades import cascade_from
 from tests.support import EXAMPLES, ROOT, build
-from tests.test_mutants import HOSTILE, LAWFUL
 
 TESTS = Path(__file__).parent
 SPECS = [

@@ -146,10 +146,12 @@ class TiledFunction(Function):
         stored = (*(o.name for o in self.plan.outputs), *(b.name for b in self.plan.buffers))
         for name in dict.fromkeys(stored):
             kind, shape = HELD_AS[self.facts.types[name].kind], self._shape_of(name)
-            self.lines += [
-                f"{self._array(name)} = np.zeros({shape}, {kind})",
-                f"{self._here(name)} = np.zeros({shape}, bool)",
-            ]
+            self.lines.extend(
+                [
+                    f"{self._array(name)} = np.zeros({shape}, {kind})",
+                    f"{self._here(name)} = np.zeros({shape}, bool)",
+                ]
+            )
         for kernel in self.plan.kernels:
             self._kernel(kernel)
         self.lines.append("")
@@ -163,7 +165,7 @@ class TiledFunction(Function):
             shape = self._shape_of(output.name)
             results.append(f"_store({array}, {shape}, {element}, {literal(empty)}, here={here})")
         names = [self.names.temporary() for _ in results]
-        self.lines += [f"{n} = {r}" for n, r in zip(names, results, strict=True)]
+        self.lines.extend([f"{n} = {r}" for n, r in zip(names, results, strict=True)])
         self.lines.append(f"return {', '.join(names)}")
 
     def _array(self, tensor: str) -> str:
@@ -181,7 +183,7 @@ class TiledFunction(Function):
 
     def _kernel(self, kernel: Kernel) -> None:
         self._order = tuple(a.name for a in kernel.axes)
-        self.lines += ["", f"# {kernel.name}"]
+        self.lines.extend(["", f"# {kernel.name}"])
         depth = 0
         for axis in kernel.axes:
             size = f'_tile(_tiles, "{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]})'

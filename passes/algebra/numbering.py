@@ -45,7 +45,7 @@ class Numbering:
 
     def __init__(self, ranges: Mapping[str, Expr]) -> None:
         self.ranges = ranges
-        self.free = FreeVariables()
+        self.free: FreeVariables = FreeVariables()
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[Hashable, tuple[Expr, int]] = {}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from attnc.ir.cascade import Einsum
 from attnc.ir.expr import Apply, Compare, Expr, Int, Read, Reduce, Var
 from attnc.ir.walk import children, rebuild, substitute
+from attnc.passes.tiling.presence import balanced
 
 
 @dataclass
@@ -49,8 +50,8 @@ class Inliner:
         known = self._known.get(einsum.tensor)
         if known is None:
             value = self(einsum.value)
-            for condition in einsum.where:
-                value = Apply("only", (value, self(condition)))
+            if einsum.where:
+                value = Apply("only", (value, balanced([self(c) for c in einsum.where])))
             known = self._known[einsum.tensor] = value
         return known
 

@@ -55,17 +55,17 @@ class LoopBuilder:
         forms: Sequence[Running],
     ) -> None:
         self.scope = scope
-        self.streamed = over[0]
+        self.streamed: str = over[0]
         self.over = over
         self.einsums = einsums
         self.forms = forms
-        self.names = frozenset(f.tensor for f in forms)
-        self.block = Block(
+        self.names: frozenset[str] = frozenset(f.tensor for f in forms)
+        self.block: Block = Block(
             scope, outside, frozenset(over), self.names | {f"{n}'" for n in self.names}
         )
         self.states: dict[str, _State] = {}
         self.carries: list[Carry] = []
-        self.old = renamed(self.names, "'")
+        self.old: Callable[[Expr], Expr] = renamed(self.names, "'")
 
     def build(self) -> Loop:
         """The loop statement."""

@@ -7,6 +7,7 @@ operands is, `present` always. What is not present may have any value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,8 @@ from attnc.ir.expr import Binary, Bool, Choice, Compare, Expr, Int, Logical, Una
 
 TRUE: Final = Bool(True)
 FALSE: Final = Bool(False)
+MANY: Final = 16
+"""Predicates beyond which a conjunction is nested evenly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,20 @@ def both(*predicates: Expr) -> Expr:
                 return FALSE
             if part != TRUE and part not in parts:
                 parts.append(part)
+    return balanced(parts)
+
+
+def balanced(parts: Sequence[Expr]) -> Expr:
+    """All of some predicates, without nesting deeply where there are many."""
     if not parts:
         return TRUE
-    found = parts[0]
-    for part in parts[1:]:
-        found = Logical("and", found, part)
-    return found
+    if len(parts) <= MANY:
+        found = parts[0]
+        for part in parts[1:]:
+            found = Logical("and", found, part)
+        return found
+    half = len(parts) // 2
+    return Logical("and", balanced(parts[:half]), balanced(parts[half:]))
 
 
 def conjuncts(predicate: Expr) -> list[Expr]:

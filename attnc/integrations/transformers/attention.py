@@ -15,7 +15,7 @@ from attnc.ir.cascade import Input, Size
 if TYPE_CHECKING:
     from attnc.python.kernel import Kernel
 
-HIDES = {
+HIDES: dict[bool | None, str] = {
     True: "hides later keys",
     False: "lets a query see later keys",
     None: "does not run on four positions, so that it is unknown whether it hides later keys",
