@@ -47,7 +47,7 @@ class Estimate:
     @property
     def exact(self) -> Mask:
         """Where every legal execution has this value."""
-        return self.error == 0
+        return np.asarray(self.error == 0)
 
     @property
     def gone(self) -> Mask:
@@ -198,7 +198,7 @@ def divided(a: Estimate, b: Estimate, budget: Budget) -> Estimate:
 
 
 def _normal(value: Array, name: str) -> Mask:
-    return (np.abs(value) >= formats.least(name)) | (value == 0)
+    return np.asarray((np.abs(value) >= formats.least(name)) | (value == 0))
 
 
 def negated(a: Estimate) -> Estimate:

@@ -41,21 +41,16 @@ from attnc.ir.stages import Loop
 from attnc.ir.types import Kind
 from attnc.ir.typing import Types
 from attnc.ir.walk import FreeVariables
-from tests.acceptance import combine, estimate, functions
+from tests.acceptance import combine, estimate, functions, integers
+from tests.acceptance.contraction import contracted
 from tests.acceptance.estimate import Budget, Estimate, contagious, converted, doubt, known
 from tests.acceptance.formats import Array
+from tests.acceptance.integers import integer
+from tests.acceptance.ranking import ranked
 from tests.oracle import interpreter
 
 Fixed: TypeAlias = "Mapping[str, int]"
 """Coordinates of the variables that a recurrence is at."""
-INTEGER = {
-    "+": np.add,
-    "-": np.subtract,
-    "*": np.multiply,
-    "&": np.bitwise_and,
-    "|": np.bitwise_or,
-    "^": np.bitwise_xor,
-}
 
 
 @dataclass(slots=True)
@@ -165,7 +160,7 @@ class _Evaluator:
             "bool": (np.bool_, Kind.BOOL),
         }
         dtype, found = held[kind]
-        array = np.full((1,) * self.rank, value, dtype)
+        array: Any = np.full((1,) * self.rank, value, dtype)
         return known(array, found, np.ones_like(array, np.bool_))
 
     def take(self, item: Input, array: Any) -> None:
@@ -354,26 +349,21 @@ class _Evaluator:
         x = self.eval(e.operand, fixed)
         if e.op == "-":
             x = converted(x, kind, self.budget)
-            return estimate.negated(x) if kind.floating else self.integer(-x.value, kind, x)
+            return estimate.negated(x) if kind.floating else integer(-x.value, kind, x)
         value = ~x.value if kind is not Kind.BOOL else ~(x.value != 0)
         return replace(x, value=np.where(x.present, value, np.zeros((), value.dtype)), kind=kind)
-
-    def integer(self, value: Any, kind: Kind, *operands: Estimate) -> Estimate:
-        """An operation on integers or bools, wrapped to its kind."""
-        value = np.asarray(value)
-        wide = contagious(value, doubt(*operands), np.abs(value * 1.0), Kind.I64, *operands)
-        return replace(converted(wide, kind, self.budget), kind=kind)
 
     def binary(self, e: Binary, fixed: Fixed) -> Estimate:
         kind, op = self.types(e).kind, e.op
         if op in ("<<", ">>"):
-            return self.shift(e, kind, fixed)
+            x, by = (self.convert(o, Kind.I64, fixed) for o in (e.left, e.right))
+            return integers.shifted(op, x, by, kind)
         if op == "**":
             literal = _literal(e.right)
             if kind.integral:
                 assert literal is not None
                 base = self.convert(e.left, kind, fixed)
-                return self.integer(np.power(base.value, np.int64(literal)), kind, base)
+                return integer(np.power(base.value, np.int64(literal)), kind, base)
             a, b = self.convert(e.left, kind, fixed), self.convert(e.right, kind, fixed)
             return functions.power(a, b, literal, self.budget)
         a, b = self.convert(e.left, kind, fixed), self.convert(e.right, kind, fixed)
@@ -387,21 +377,7 @@ class _Evaluator:
                     return estimate.divided(a, b, self.budget)
                 case _:
                     return functions.remainder(a, b, self.budget)[op == "%"]
-        if op in ("//", "%"):
-            divisor = np.where(b.value == 0, 1, b.value)
-            value = a.value // divisor if op == "//" else a.value % divisor
-            there = replace(b, present=b.present & (b.value != 0))
-            return self.integer(value, kind, a, there)
-        if kind is Kind.BOOL and op in "&|^":
-            return self.integer(INTEGER[op](a.value != 0, b.value != 0), kind, a, b)
-        return self.integer(INTEGER[op](a.value, b.value), kind, a, b)
-
-    def shift(self, e: Binary, kind: Kind, fixed: Fixed) -> Estimate:
-        x, by = self.convert(e.left, Kind.I64, fixed), self.convert(e.right, Kind.I64, fixed)
-        there = replace(by, present=by.present & (by.value >= 0) & (by.value <= 63))
-        count = np.clip(by.value, 0, 63)
-        value = x.value << count if e.op == "<<" else x.value >> count
-        return self.integer(value, kind, x, there)
+        return integers.combined(op, a, b)
 
     def apply(self, e: Apply, fixed: Fixed) -> Estimate:
         name, kind = e.function, self.types(e).kind
@@ -425,71 +401,21 @@ class _Evaluator:
                 return replace(contagious(value, doubt(*parts), value, kind, *parts), kind=kind)
             case "ceildiv":
                 a, b = (self.convert(x, kind, fixed) for x in e.arguments)
-                there = replace(b, present=b.present & (b.value != 0))
-                value = -(-a.value // np.where(b.value == 0, 1, b.value))
-                return self.integer(value, kind, a, there)
+                return integers.ceildiv(a, b)
             case "f16" | "bf16":
                 return estimate.cast(self.convert(e.arguments[0], kind, fixed), name, self.budget)
             case "i32" | "i64":
                 x = self.eval(e.arguments[0], fixed)
                 if x.kind.floating:
                     return estimate.truncated(x, kind)
-                low, high = (-(2**31), 2**31) if kind is Kind.I32 else (-(2**63), 2**63)
-                wide = converted(x, Kind.I64, self.budget)
-                fits = replace(wide, present=wide.present & (wide.value >= low))
-                if kind is Kind.I32:
-                    fits = replace(fits, present=fits.present & (wide.value < high))
-                return self.integer(wide.value, kind, wide, fits)
+                return integers.narrowed(converted(x, Kind.I64, self.budget), kind)
             case "f32" | "f64" | "bool":
                 return self.convert(e.arguments[0], kind, fixed)
             case _:
-                return self.function(name, [self.convert(a, kind, fixed) for a in e.arguments])
-
-    def function(self, name: str, xs: list[Estimate]) -> Estimate:
-        """A function of numbers of one kind."""
-        x, kind = xs[0], xs[0].kind
-        if not kind.floating:
-            return self.whole(name, xs)
-        zero = known(np.zeros_like(x.value), kind, np.ones_like(x.present))
-        match name:
-            case "max" | "min":
-                return reduce(estimate.larger if name == "max" else estimate.smaller, xs)
-            case "clip":
-                return estimate.smaller(estimate.larger(x, xs[1]), xs[2])
-            case "relu":
-                return estimate.larger(x, zero)
-            case "abs":
-                return replace(x, value=np.abs(x.value))
-            case "sign":
-                return functions.sign(x)
-            case "floor":
-                return estimate.floored(x)
-            case "ceil":
-                return estimate.negated(estimate.floored(estimate.negated(x)))
-            case "round":
-                return estimate.nearest(x)
-            case "pow":
-                return functions.power(x, xs[1], None, self.budget)
-            case _:
-                return functions.applied(name, x, self.budget)
-
-    def whole(self, name: str, xs: list[Estimate]) -> Estimate:
-        """A function of integers."""
-        x = xs[0].value
-        match name:
-            case "max" | "min":
-                value = reduce(np.maximum if name == "max" else np.minimum, (i.value for i in xs))
-            case "clip":
-                value = np.minimum(np.maximum(x, xs[1].value), xs[2].value)
-            case "relu":
-                value = np.maximum(x, 0)
-            case "abs" | "sign":
-                value = np.abs(x) if name == "abs" else np.sign(x)
-            case "floor" | "ceil" | "round":
-                value = x
-            case _:
-                raise TypeError(f"{name} of integers")
-        return self.integer(value, xs[0].kind, *xs)
+                xs = [self.convert(a, kind, fixed) for a in e.arguments]
+                if kind.floating:
+                    return functions.function(name, xs, self.budget)
+                return integers.function(name, xs)
 
     # Reductions
 
@@ -523,12 +449,12 @@ class _Evaluator:
                 body = combine.spread(converted(body, kind, self.budget), axes, sizes)
                 return self.scanned(op, body, e.variable, reverse, fixed)
             case Arg(op=op):
-                ordered = combine.ranked(
+                ordered = ranked(
                     combine.spread(body, axes, sizes), axes[0], 1 if op == "argmax" else -1
                 )
                 return self.slots(ordered, axes[0], self.number(0, "int"), e.variable)
             case TopK(into=into):
-                ordered = combine.ranked(combine.spread(body, axes, sizes), axes[0], 1)
+                ordered = ranked(combine.spread(body, axes, sizes), axes[0], 1)
                 return self.slots(ordered, axes[0], self.coordinate(into, fixed), e.variable)
 
     def slots(self, ordered: Estimate, axis: int, place: Estimate, variable: str) -> Estimate:
@@ -537,13 +463,9 @@ class _Evaluator:
         inside = replace(place, present=place.value < extent)
         if extent == 0:
             return replace(inside, value=place.value * 0, size=place.size * 0)
-        rows = [np.take(a, [0], axis) for a in (ordered.present,)]
-        shape = list(np.broadcast_shapes(rows[0].shape, place.value.shape))
-        at = list(np.indices(shape, sparse=True))
-        at[axis] = np.broadcast_to(np.clip(place.value, 0, extent - 1), shape)
-        for other in range(len(shape)):
-            if other != axis and ordered.present.shape[other] == 1:
-                at[other] = np.zeros_like(at[other])
+        lengths = [1 if i == axis else n for i, n in enumerate(ordered.present.shape)]
+        at = list(np.indices(lengths, sparse=True))
+        at[axis] = np.clip(place.value, 0, extent - 1)
         value, error, size, present = (
             a[tuple(at)] for a in (ordered.value, ordered.error, ordered.size, ordered.present)
         )
@@ -565,8 +487,7 @@ class _Evaluator:
                         shape = [1 if i in axes else n for i, n in enumerate(body.present.shape)]
                         empty = known(np.zeros(shape), kind, np.zeros(shape, np.bool_))
                         return replace(empty, value=empty.value.astype(body.value.dtype))
-                    step = partial(combine.product, budget=self.budget)
-                    body = combine.folded(body, axis, step)[-1]
+                    body = combine.folded(body, axis, self.product)[-1]
                 return body
 
     def scanned(
@@ -579,9 +500,8 @@ class _Evaluator:
         if name == "sum" and body.kind.floating:
             found = combine.summed_up(body, axis, reverse, self.tiles((variable,)), self.budget)
         else:
-            step: Any = partial(combine.STEPS[name], budget=self.budget)
-            if not body.kind.floating and name != "prod":
-                step = partial(self.together, {"sum": "+", "max": "max", "min": "min"}[name])
+            op = {"sum": "+"}.get(name, name)
+            step = self.product if name == "prod" else partial(_either, op)
             found = combine.stacked(combine.folded(body, axis, step, reverse), axis)
         if variable not in fixed:
             return found
@@ -591,10 +511,11 @@ class _Evaluator:
         )
         return Estimate(value, error, size, present, found.kind)
 
-    def together(self, op: str, a: Estimate, b: Estimate) -> Estimate:
-        """Two integers combined."""
-        ufunc = {"+": np.add, "max": np.maximum, "min": np.minimum}[op]
-        return self.integer(ufunc(a.value, b.value), a.kind, a, b)
+    def product(self, a: Estimate, b: Estimate) -> Estimate:
+        """`a * b` of one kind."""
+        if a.kind.floating:
+            return estimate.multiplied(a, b, self.budget)
+        return integers.combined("*", a, b)
 
     def sum(self, body: Expr, variables: tuple[str, ...], kind: Kind, fixed: Fixed) -> Estimate:
         """A sum of floats; products under it may be done as matrix products."""
@@ -612,7 +533,7 @@ class _Evaluator:
             one = converted(self.number(1.0, "float"), kind, self.budget)
             factors.append(estimate.filtered(one, self.eval(e, fixed)))
             operands.append(False)
-        total = combine.contracted(
+        total = contracted(
             factors,
             operands,
             [self.axes[v] for v in variables],
@@ -647,6 +568,13 @@ class _Evaluator:
                 case _:
                     factors.append(e)
         return _Product(tuple(factors), tuple(divisors), tuple(conditions), minus)
+
+
+def _either(op: str, a: Estimate, b: Estimate) -> Estimate:
+    """A sum of integers, or the maximum or minimum of any numbers."""
+    if not a.kind.floating:
+        return integers.combined(op, a, b)
+    return estimate.larger(a, b) if op == "max" else estimate.smaller(a, b)
 
 
 def _literal(e: Expr) -> int | None:

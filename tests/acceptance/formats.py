@@ -5,15 +5,17 @@ Numbers are held in float64. The widths are the interpreter's (`tests/oracle/int
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.oracle.interpreter import FORMATS
 
-Array: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
+Array: TypeAlias = NDArray[Any]
+"""Numbers in float64, and what NumPy makes of them."""
+Mask: TypeAlias = NDArray[Any]
+"""Bools."""
 
 WIDTHS: Final = {**FORMATS, "f64": (53, -1022, float(np.finfo(np.float64).max))}
 """Significant bits, exponent of the least normal number, largest finite number."""
@@ -70,7 +72,7 @@ def holds(x: Array, name: str) -> Mask:
     if name != "f64":
         scaled, _ = _scaled(np.where(fits, x, 0.0), name)
         fits &= scaled == np.rint(scaled)
-    return fits | ~np.isfinite(x)
+    return np.asarray(fits | ~np.isfinite(x))
 
 
 def grid(x: Array) -> Array:
@@ -84,4 +86,4 @@ def grid(x: Array) -> Array:
 def power_of_two(x: Array) -> Mask:
     """Where multiplying and dividing by `x` only moves the exponent."""
     mantissa, _ = np.frexp(x)
-    return np.abs(mantissa) == 0.5
+    return np.asarray(np.abs(mantissa) == 0.5)

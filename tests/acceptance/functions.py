@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 
 from tests.acceptance import formats
-from tests.acceptance.estimate import Budget, Estimate, contagious, divided, known
+from tests.acceptance.estimate import (
+    Budget,
+    Estimate,
+    contagious,
+    divided,
+    floored,
+    known,
+    larger,
+    nearest,
+    negated,
+    smaller,
+)
 from tests.acceptance.formats import Array, Mask
 
 FUNCTION: Final = 4
@@ -26,7 +38,7 @@ def erf(x: Array) -> Array:
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
+    return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
 
 
 @dataclass(frozen=True)
@@ -182,6 +194,33 @@ def power(a: Estimate, b: Estimate, literal: int | None, budget: Budget) -> Esti
     carried = np.where(a.exact & b.exact, 0.0, carried)
     error = carried + budget.lost(units, exact, a.kind, "functions")
     return contagious(value, error, size, a.kind, a, b, limit=name)
+
+
+def function(name: str, xs: list[Estimate], budget: Budget) -> Estimate:
+    """A built-in function of floats of one kind."""
+    x = xs[0]
+    match name:
+        case "max" | "min":
+            return reduce(larger if name == "max" else smaller, xs)
+        case "clip":
+            return smaller(larger(x, xs[1]), xs[2])
+        case "relu":
+            zero = known(np.zeros_like(x.value), x.kind, np.ones_like(x.present))
+            return larger(x, zero)
+        case "abs":
+            return replace(x, value=np.abs(x.value))
+        case "sign":
+            return sign(x)
+        case "floor":
+            return floored(x)
+        case "ceil":
+            return negated(floored(negated(x)))
+        case "round":
+            return nearest(x)
+        case "pow":
+            return power(x, xs[1], None, budget)
+        case _:
+            return applied(name, x, budget)
 
 
 def sign(x: Estimate) -> Estimate:
