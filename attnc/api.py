@@ -231,10 +231,10 @@ def emit_tiled(
     facts = checked.select(cascade)
     options = Options(dtype, fixed(facts, static))
     try:
-        separate, fused = planned(facts)
+        _, fused = planned(facts)
     except NotLowered as error:
         raise refused(error, checked.source) from None
-    return emitted(separate, options, fused.plan)
+    return emitted(fused.plan, options)
 
 
 __all__: Sequence[str] = [

@@ -76,8 +76,8 @@ def lowered(text: str) -> tuple[Facts, Fused]:
     return facts, fuse(facts)
 
 
-def function(facts: Facts, plan: Plan) -> Callable[..., Any]:
-    return function_of(emit_tiled(facts, Options(), plan), "tiled")
+def function(plan: Plan) -> Callable[..., Any]:
+    return function_of(emit_tiled(plan, Options()), "tiled")
 
 
 def oracle(text: str) -> Callable[..., Any]:
@@ -136,7 +136,7 @@ def test_examples_at_any_tiles(name: str) -> None:
     """Every case of every example agrees with the unoptimised text, whatever the tiles."""
     text = examples.text(name)
     facts, fused = lowered(text)
-    run, plain = function(facts, fused.plan), oracle(text)
+    run, plain = function(fused.plan), oracle(text)
     for number, (label, arrays, parameters) in enumerate(cases(name)):
         expected = plain(*arrays, **parameters)
         for seed in range(2):
@@ -190,7 +190,7 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
             continue
         if not all(np.all(np.isfinite(x.astype(np.float64))) for x in expected):
             continue
-        run = function(facts, fused.plan)
+        run = function(fused.plan)
         done += 1
         allowed = tolerance(before)
         for turn in range(2):
@@ -223,7 +223,7 @@ def test_a_refusal_becomes_another_kernel() -> None:
     expected = oracle(TWO_PASSES)(*arrays)
     for seed in range(4):
         assert not differs(
-            function(facts, fused.plan)(*arrays, _tiles=tiles(fused.plan, seed)), expected
+            function(fused.plan)(*arrays, _tiles=tiles(fused.plan, seed)), expected
         )
 
 
@@ -342,7 +342,7 @@ def test_faults_are_seen(label: str) -> None:
     """Each wrong plan gives a wrong result, or none, at some tiles."""
     (plan,) = [p for name, p in faults() if name == label]
     facts, _ = lowered(WINDOW)
-    run, plain = function(facts, plan), oracle(WINDOW)
+    run, plain = function(plan), oracle(WINDOW)
     rng = np.random.default_rng(3)
     arrays = [rng.normal(size=s) for s in ((1, 2, 8, 3), (1, 2, 8, 3), (1, 2, 8, 5))]
     seen = False

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from attnc.ir.expr import Expr, Name
-from attnc.ir.facts import Facts
-from attnc.ir.types import Kind, Origin, Type
+from attnc.ir.expr import Apply, Expr, Name
+from attnc.ir.types import INDEX_INT, Kind, Origin, Type
 from attnc.ir.typing import Types
+
+WITHIN: Final = Type(Kind.BOOL, Origin.INDEX)
 
 
 class TileTypes(Types):
     """Types where `Name` is a tile, whose kind is in `tiles`."""
 
-    def __init__(self, facts: Facts, tiles: Mapping[str, Kind]) -> None:
-        super().__init__(facts.values, facts.types)
+    def __init__(
+        self,
+        values: Mapping[str, Type],
+        tensors: Mapping[str, Type | None],
+        tiles: Mapping[str, Kind],
+    ) -> None:
+        super().__init__(values, tensors)
         self.tiles: Mapping[str, Kind] = tiles
 
     def _type(self, expr: Expr) -> Type:
-        if isinstance(expr, Name):
-            return Type(self.tiles[expr.name], Origin.TENSOR)
-        return super()._type(expr)
+        match expr:
+            case Name(name=name):
+                return Type(self.tiles[name], Origin.TENSOR)
+            case Apply(function="low" | "high" | "tile"):
+                return INDEX_INT
+            case Apply(function="within"):
+                return WITHIN
+            case Apply(function="rounded", arguments=(operand,)):
+                return self(operand)
+            case _:
+                return super()._type(expr)

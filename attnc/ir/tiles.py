@@ -6,21 +6,32 @@ that what is combined is aligned by name, and a value for every lane, those that
 included: these lanes may hold anything. Only observers (`Load`, `Dot`, `Fold`, `Store`) look at
 lanes, and each has the predicate that says which of them count.
 
-Expressions are those of level 1, where `Name` is a tile, `Var` the coordinates along an axis, and
-`Value` an extent, a parameter or a `Let`.
+Expressions are those of level 1, where `Name` is a tile, `Var` the coordinates along an axis or a
+`Coord`, and `Value` an extent, a parameter or a `Let`. Five functions are of this level alone:
+
+- `low(m)`, `high(m)`: the least and the greatest coordinate of the current tile that lies within
+  its extent, for an axis or a `Coord`; bounds of ranges are made of them.
+- `tile(n)`: the size of an axis' tiles.
+- `within(n)`: whether a lane lies in the range that its loop goes through.
+- `rounded(x)`: `x` in the element type of tensors that declare none, as operands of a matrix
+  product are. What it rounds is so said where it happens.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from attnc.ir.cascade import Constant, Input, Output, Parameter
-from attnc.ir.expr import Expr
+from attnc.ir.expr import Expr, Int
 from attnc.ir.types import Kind
 
-AxisKind: TypeAlias = Literal["par", "stream", "whole"]
-"""Run in parallel tile by tile; streamed tile by tile by a loop; held as one tile."""
+AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
+"""Run in parallel tile by tile; streamed tile by tile by a loop; one coordinate after the other,
+since each may need those before it; held as one tile."""
+
+FUNCTIONS: Final = frozenset(("low", "high", "tile", "within", "rounded"))
+"""The functions of level 2 alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +44,22 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Coord:
+    """A rank variable that is computed: `m = x // G`, of axes, values and what tables say."""
+
+    name: str
+    value: Expr
+    size: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
     """A tensor between kernels; `presence` says how its absent points are told.
 
-    `all`: there are none. `byte`: by a second buffer of bytes. `predicate`: computed again.
+    `all`: there are none. `byte`: by a second buffer of bytes, read as `T?`.
     """
 
     name: str
-    axes: tuple[str, ...]
     sizes: tuple[Expr, ...]
     kind: Kind
     presence: Literal["all", "byte"] = "byte"
@@ -86,7 +105,10 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """`target[axes] = reduce[op, over](value) where predicate`; of nothing, the identity."""
+    """`target[axes] = reduce[op, over](value) where predicate`; of nothing, the identity.
+
+    `argmax` and `argmin`, over one axis, give the coordinate of the first extreme; of nothing, 0.
+    """
 
     target: str
     axes: tuple[str, ...]
@@ -95,6 +117,39 @@ class Fold:
     over: tuple[str, ...]
     value: Expr
     where: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """`target[axes] = scan[op, over](value) where predicate`: of the lanes up to each one.
+
+    `reverse`: of the lanes from each one on. Of nothing, the identity.
+    """
+
+    target: str
+    axes: tuple[str, ...]
+    kind: Kind
+    op: str
+    over: str
+    reverse: bool
+    value: Expr
+    where: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """`target[axes] = topk[over -> into](value) where predicate`: coordinates, largest first.
+
+    Ties go to the lowest coordinate, NaN is largest. Beyond the lanes that count, anything.
+    """
+
+    target: str
+    axes: tuple[str, ...]
+    over: str
+    into: str
+    value: Expr
+    where: Expr
+    kind: Kind = Kind.I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +174,39 @@ class Carry:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Coordinates `low <= axis < high` of one loop, in order; `full` where no lane needs a test."""
+    """Coordinates `low`, `low + step`, ... below `high`; `full` where no lane needs a test.
+
+    The bounds are numbers of the whole tile. The last tile may reach beyond `high`: `within(n)`
+    tells. A full range is a whole number of tiles.
+    """
 
     low: Expr
     high: Expr
     full: bool = False
+    step: Expr = Int(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """`for axis in ranges carry ...`: the body for each tile of the ranges, one after the other."""
+    """`for axis in ranges carry ...`: the body for each tile of the ranges, one after the other.
+
+    `given` are conditions that hold for every lane of the full ranges: there, predicates are read
+    without them. `backward`: the last tile of the last range is first.
+    """
 
     axis: str
     ranges: tuple[Range, ...]
     carries: tuple[Carry, ...]
+    body: tuple[Statement, ...]
+    given: tuple[Expr, ...] = ()
+    backward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if condition`: the body where a number of the whole tile says so."""
+
+    condition: Expr
     body: tuple[Statement, ...]
 
 
@@ -153,19 +227,22 @@ class Store:
     combine: str | None = None
 
 
-Statement: TypeAlias = Load | Map | Dot | Fold | Let | Loop | Store
+Statement: TypeAlias = Load | Map | Dot | Fold | Scan | TopK | Let | Loop | If | Store
+Tile: TypeAlias = Load | Map | Dot | Fold | Scan | TopK
+"""What defines a tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A tile program: its axes, and what is done for each tile of the parallel ones.
 
-    `reversed` axes run their last tile first.
+    `reversed` axes run their last tile first. Loads see what the same program stored before.
     """
 
     name: str
     axes: tuple[Axis, ...]
     body: tuple[Statement, ...]
+    coords: tuple[Coord, ...] = ()
     reversed: tuple[str, ...] = ()
 
     def axis(self, name: str) -> Axis:
@@ -177,7 +254,8 @@ class Kernel:
 class Plan:
     """A compiled cascade: kernels in order, and the buffers between them.
 
-    `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel.
+    `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel;
+    `variables` are the rank variables that reductions in these bind, with their sizes.
     """
 
     name: str
@@ -188,3 +266,4 @@ class Plan:
     requires: tuple[Expr, ...]
     buffers: tuple[Buffer, ...]
     kernels: tuple[Kernel, ...]
+    variables: tuple[tuple[str, Expr], ...] = ()

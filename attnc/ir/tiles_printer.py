@@ -7,8 +7,25 @@ from typing import assert_never
 
 from attnc.ir import printer
 from attnc.ir.cascade import Cascade
-from attnc.ir.expr import Bool, Expr
-from attnc.ir.tiles import Carry, Dot, Fold, Kernel, Let, Load, Loop, Map, Plan, Statement, Store
+from attnc.ir.expr import Bool, Expr, Int
+from attnc.ir.tiles import (
+    Carry,
+    Dot,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Plan,
+    Range,
+    Scan,
+    Statement,
+    Store,
+    Tile,
+    TopK,
+)
 
 INDENT = "    "
 
@@ -17,7 +34,8 @@ def plan(item: Plan) -> str:
     """A whole plan."""
     header = Cascade(item.name, item.inputs, item.parameters, item.outputs, ())
     lines = ["plan " + printer.header(header).removeprefix("cascade ")]
-    lines += [f"{INDENT}let {x.name} = {_text(x.value)}" for x in item.lets]
+    lines += [f"{INDENT}var {name} in {_text(size)}" for name, size in item.variables]
+    lines += [f"{INDENT}let {x.name}: {x.kind} = {_text(x.value)}" for x in item.lets]
     lines += [f"{INDENT}require {_text(x)}" for x in item.requires]
     for buffer in item.buffers:
         sizes = ",".join(map(_text, buffer.sizes))
@@ -33,6 +51,8 @@ def kernel(item: Kernel) -> Iterator[str]:
     for axis in item.axes:
         last = " last first" if axis.name in item.reversed else ""
         yield f"{INDENT}axis {axis.name} {axis.kind} {_text(axis.size)}{last}"
+    for coord in item.coords:
+        yield f"{INDENT}coord {coord.name} = {_text(coord.value)} of {_text(coord.size)}"
     for statement_ in item.body:
         yield from (INDENT + line for line in statement(statement_))
 
@@ -52,19 +72,20 @@ def statement(item: Statement) -> Iterator[str]:
         case Fold():
             over = ",".join((item.op, *item.over))
             yield f"{_left(item)} = reduce[{over}]({_text(item.value)}){_where(item.where)}"
+        case Scan():
+            over = ",".join((item.op, item.over, *(["reverse"] if item.reverse else [])))
+            yield f"{_left(item)} = scan[{over}]({_text(item.value)}){_where(item.where)}"
+        case TopK():
+            over = f"{item.over} -> {item.into}"
+            yield f"{_left(item)} = topk[{over}]({_text(item.value)}){_where(item.where)}"
         case Let():
-            yield f"let {item.name} = {_text(item.value)}"
-        case Loop():
-            ranges = ", ".join(
-                f"[{_text(r.low)}, {_text(r.high)}) {'full' if r.full else 'partial'}"
-                for r in item.ranges
-            )
-            starts = ", ".join(f"{_carried(c)} = {_text(c.start)}" for c in item.carries)
-            yield f"for {item.axis} in {ranges} carry {starts}"
+            yield f"let {item.name}: {item.kind} = {_text(item.value)}"
+        case If():
+            yield f"if {_text(item.condition)}"
             for inner in item.body:
                 yield from (INDENT + line for line in statement(inner))
-            for carry in item.carries:
-                yield f"{INDENT}next {carry.name} = {_text(carry.next)}"
+        case Loop():
+            yield from _loop(item)
         case Store():
             index = ",".join(map(_text, item.index))
             mode = f" {item.combine}" if item.combine else ""
@@ -75,7 +96,26 @@ def statement(item: Statement) -> Iterator[str]:
             assert_never(item)
 
 
-def _left(item: Load | Map | Dot | Fold) -> str:
+def _loop(item: Loop) -> Iterator[str]:
+    backward = " backward" if item.backward else ""
+    yield f"for {item.axis}{backward} in {', '.join(map(_range, item.ranges))}"
+    for condition in item.given:
+        yield f"{INDENT}given {_text(condition)}"
+    for carry in item.carries:
+        yield f"{INDENT}carry {_carried(carry)} = {_text(carry.start)}"
+    for inner in item.body:
+        yield from (INDENT + line for line in statement(inner))
+    for carry in item.carries:
+        yield f"{INDENT}next {carry.name} = {_text(carry.next)}"
+
+
+def _range(item: Range) -> str:
+    step = "" if item.step == Int(1) else f" step {_text(item.step)}"
+    kind = "full" if item.full else "partial"
+    return f"[{_text(item.low)}, {_text(item.high)}){step} {kind}"
+
+
+def _left(item: Tile) -> str:
     return f"{item.target}[{','.join(item.axes)}]: {item.kind}"
 
 

@@ -336,12 +336,72 @@ def _fold(op, x, where, shape, axis, dtype):
     return functions[op](lanes, axis=axis).astype(dtype)
 
 
-def _put(out, here, index, value, where, guard, shape):
-    """Stores the lanes that the guard lets through, and which of them are present."""
+def _put(out, here, index, value, where, guard, shape, combine="set"):
+    """Stores the lanes that the guard lets through, and which of them are present.
+
+    What combines with what is there leaves absent lanes out; a sum starts at 0.
+    """
+    out, here, index = np.atleast_1d(out), np.atleast_1d(here), index or (0,)
+    shape = shape or (1,)
     lanes = np.broadcast_to(guard, shape)
-    if not index:
-        out[...], here[...] = value, where
-        return
+    present = np.broadcast_to(where, shape)
+    if combine != "set":
+        lanes = lanes & present
     places = tuple(np.broadcast_to(i, shape)[lanes] for i in index)
-    out[places] = np.broadcast_to(value, shape)[lanes]
-    here[places] = np.broadcast_to(where, shape)[lanes]
+    values = np.broadcast_to(value, shape)[lanes]
+    if combine == "set":
+        out[places] = values
+        here[places] = present[lanes]
+        return
+    ufunc = {"sum": np.add, "max": np.maximum, "min": np.minimum}[combine]
+    if combine != "sum":  # what nothing was stored to has no value yet
+        fresh = ~here
+        out[fresh] = -np.inf if combine == "max" else np.inf
+    ufunc.at(out, places, values)
+    here[places] = True
+
+
+def _low(x, inside):
+    """The least of the coordinates that are inside."""
+    x, inside = np.broadcast_arrays(x, inside)
+    return np.min(x[inside]) if inside.any() else np.int64(0)
+
+
+def _high(x, inside):
+    """The greatest of the coordinates that are inside."""
+    x, inside = np.broadcast_arrays(x, inside)
+    return np.max(x[inside]) if inside.any() else np.int64(-1)
+
+
+def _any_order(starts, seed):
+    """The tiles of an axis, in a random order if there is a seed."""
+    if seed is None:
+        return starts
+    return np.random.default_rng((int(seed), len(starts))).permutation(np.asarray(starts, np.int64))
+
+
+def _at(coordinates, place):
+    """The coordinates of some lanes of an axis."""
+    return coordinates[place] if coordinates.size else np.zeros_like(place)
+
+
+def _scan_tile(op, x, where, shape, axis, dtype, reverse):
+    """A running combination of the lanes where that holds."""
+    least, most = (-np.inf, np.inf)
+    if np.dtype(dtype).kind in "iu":
+        least, most = np.iinfo(dtype).min + 1, np.iinfo(dtype).max
+    start = {"sum": 0, "prod": 1, "max": least, "min": most, "any": False}[op]
+    lanes = np.broadcast_to(np.where(where, x, start).astype(dtype), shape)
+    combine = {
+        "sum": np.add,
+        "prod": np.multiply,
+        "max": np.maximum,
+        "min": np.minimum,
+        "any": np.logical_or,
+    }
+    return _scan(combine[op], lanes, axis, reverse)
+
+
+def _rounded(x, dtype):
+    """Numbers rounded to an element type, held as they were."""
+    return x.astype(dtype).astype(x.dtype)

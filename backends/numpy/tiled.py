@@ -32,36 +32,42 @@ from attnc.ir.expr import (
     Value,
     Var,
 )
-from attnc.ir.facts import Facts
-from attnc.ir.stages import Stage
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import (
     Axis,
     Carry,
+    Coord,
     Dot,
     Fold,
+    If,
     Kernel,
     Let,
     Load,
     Loop,
     Map,
     Plan,
+    Range,
+    Scan,
     Statement,
     Store,
+    TopK,
 )
+from attnc.ir.tiles_facts import facts_of
+from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-DEFAULTS: Final = {"par": "16", "stream": "32", "whole": "None"}
+DEFAULTS: Final = {"par": "16", "stream": "32", "step": "1", "whole": "None"}
 
 
-def emit_tiled(facts: Facts, options: Options, plan: Plan) -> str:
+def emit_tiled(plan: Plan, options: Options) -> str:
     """The text of a module that runs a plan.
 
-    Its function takes what the unoptimised one takes, and `_tiles`, which maps rank variables to
-    tile sizes.
+    Its function takes what the unoptimised one takes; `_tiles`, which maps axes to tile sizes;
+    and `_shuffle`, a seed: parallel tiles, and streamed ones where no order is stated, then run in
+    a random order.
     """
-    return TiledFunction(facts, options, plan=plan).module()
+    return TiledFunction(facts_of(plan), options, plan=plan).module()
 
 
 class TileExpressions(Functions):
@@ -80,10 +86,12 @@ class TileExpressions(Functions):
             case Value(name=name):
                 return Term(Code(self.around.value(name)), self._kind(expr))
             case Var(name=name):
+                function = self._function_of()
+                if name in function.coords:
+                    return self.convert(self.top(function.coords[name].value), Kind.I64)
                 return Term(Code(self.around.coordinate(name), (name,)), Kind.I64)
             case Name(name=name):
-                function = self.around
-                assert isinstance(function, TiledFunction)
+                function = self._function_of()
                 return Term(Code(function.tile(name), function.axes[name]), self._kind(expr))
             case Unary():
                 return self._plain(self._unary(expr))
@@ -95,10 +103,24 @@ class TileExpressions(Functions):
                 return self._plain(self._compare(expr))
             case Choice():
                 return self._plain(self._choice(expr))
+            case Apply(function="low" | "high" as name, arguments=(Var(name=variable),)):
+                return Term(Code(self._function_of().bound(name, variable)), Kind.I64)
+            case Apply(function="tile", arguments=(Var(name=variable),)):
+                return Term(Code(self._function_of().tile_size(variable)), Kind.I64)
+            case Apply(function="within", arguments=(Var(name=variable),)):
+                here = self._function_of().within(variable)
+                return Term(Code(here, (variable,)), Kind.BOOL)
+            case Apply(function="rounded", arguments=(operand,)):
+                term = self.array(self.top(operand))
+                return Term(Code(f"_rounded({term.value.text}, _type)", term.value.axes), term.kind)
             case Apply():
                 return self._plain(self._apply(expr))
             case _:
                 raise TypeError(f"{type(expr).__name__} is no expression over tiles")
+
+    def _function_of(self) -> TiledFunction:
+        assert isinstance(self.around, TiledFunction)
+        return self.around
 
     def _plain(self, term: Term) -> Term:
         """A term without presence: predicates carry that, apart from it."""
@@ -111,8 +133,12 @@ class TiledFunction(Function):
 
     plan: Plan | None = None
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    coords: dict[str, Coord] = field(default_factory=dict)
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _order: tuple[str, ...] = ()
+    _kernel_axes: tuple[Axis, ...] = ()
+    _given: tuple[Expr, ...] = ()
+    """Conditions that hold for every lane of the range that is emitted."""
 
     def note(self) -> str:
         """What the head of the module says of it."""
@@ -133,13 +159,9 @@ class TiledFunction(Function):
 
     def _signature(self) -> str:
         found = super()._signature()
-        if "*" not in found:
-            return f"{found}, *, _tiles=None"
         given, others, rest = found.partition(", **")
-        return f"{given}, _tiles=None{others}{rest}"
-
-    def _stage(self, stage: Stage) -> None:
-        """Nothing: kernels compute what the stages say."""
+        star = "" if "*" in given else ", *" if given else "*"
+        return f"{given}{star}, _tiles=None, _shuffle=None{others}{rest}"
 
     def _outputs(self) -> None:
         assert self.plan is not None
@@ -177,37 +199,68 @@ class TiledFunction(Function):
         return self.names.of("presence", f"{tensor}_here")
 
     def _shape_of(self, tensor: str) -> str:
-        return _tuple([self.extent(d.range) for d in self.facts.tensors[tensor].dimensions])
+        return _tuple([self._text(d.range) for d in self.facts.tensors[tensor].dimensions])
 
     # Kernels
 
     def _kernel(self, kernel: Kernel) -> None:
+        self._kernel_axes = kernel.axes
         self._order = tuple(a.name for a in kernel.axes)
+        self.coords = {c.name: c for c in kernel.coords}
+        self._kinds, self.axes = {}, {}
         self.lines.extend(["", f"# {kernel.name}"])
         depth = 0
         for axis in kernel.axes:
             size = f'_tile(_tiles, "{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]})'
-            self.lines.append(f"{self._tile_size(axis.name)} = {size}")
+            self.lines.append(f"{self.tile_size(axis.name)} = {size if axis.kind != 'step' else 1}")
+            self.lines.append(f"{self._high(axis.name)} = {self._text(axis.size)}")
         for axis in kernel.axes:
             if axis.kind == "whole":
                 self.lines.append(f"{self.coordinate(axis.name)} = {self._padded(axis)}")
         for axis in kernel.axes:
             if axis.kind == "par":
-                self._for(axis.name, "0", self._text(axis.size), depth)
+                whole = Range(Int(0), axis.size)
+                self._for(axis.name, whole, depth, axis.name in kernel.reversed)
                 depth += 1
         self._statements(kernel.body, depth)
 
-    def _tile_size(self, axis: str) -> str:
+    def tile_size(self, axis: str) -> str:
+        """The Python name of the size of an axis' tiles."""
         return self.names.of("tile size", f"_t_{axis}")
 
+    def _high(self, axis: str) -> str:
+        """The end of the range of an axis that is gone through."""
+        return self.names.of("range end", f"_{axis}1")
+
+    def within(self, axis: str) -> str:
+        """Which lanes of an axis lie in the range that is gone through."""
+        return f"({self.coordinate(axis)} < {self._high(axis)})"
+
+    def bound(self, which: str, variable: str) -> str:
+        """The least or greatest coordinate of a tile within its extents."""
+        term = self._emitter([]).top(Var(variable))
+        axes = sorted(term.value.axes, key=self._order.index)
+        inside = [aligned(Code(self.within(a), (a,)), tuple(axes), self._order.index) for a in axes]
+        holds = " & ".join(i.text for i in inside)
+        array = aligned(term.value, tuple(axes), self._order.index)
+        return f"_{which}({array.text}, {holds})"
+
     def _padded(self, axis: Axis) -> str:
-        size, tile = self._text(axis.size), self._tile_size(axis.name)
+        size, tile = self._text(axis.size), self.tile_size(axis.name)
         return f"np.arange(-(-{size} // {tile}) * {tile})"
 
-    def _for(self, axis: str, low: str, high: str, depth: int) -> None:
-        start, tile = self.names.of("start", f"_{axis}0"), self._tile_size(axis)
-        self._line(f"for {start} in range({low}, {high}, {tile}):", depth)
-        self._line(f"{self.coordinate(axis)} = np.arange({start}, {start} + {tile})", depth + 1)
+    def _for(self, axis: str, part: Range, depth: int, backward: bool, ordered: bool = False) -> None:
+        start, tile = self.names.of("start", f"_{axis}0"), self.tile_size(axis)
+        low, high, step = map(self._text, (part.low, part.high, part.step))
+        stride = tile if part.step == Int(1) else f"{tile} * {step}"
+        starts = f"range({low}, {high}, {stride})"
+        if backward:
+            starts = f"reversed({starts})"
+        elif not ordered:
+            starts = f"_any_order({starts}, _shuffle)"
+        self._line(f"for {start} in {starts}:", depth)
+        end = f"{start} + {stride}" + ("" if part.step == Int(1) else f", {step}")
+        self._line(f"{self.coordinate(axis)} = np.arange({start}, {end})", depth + 1)
 
     def _line(self, text: str, depth: int) -> None:
         self.lines.append(INDENT * depth + text)
@@ -220,7 +273,7 @@ class TiledFunction(Function):
         match item:
             case Load():
                 index = _tuple([self._code(i, item.axes, depth) for i in item.index])
-                where = self._code(item.where, item.axes, depth)
+                where = self._predicate(item.where, item.axes, depth)
                 arguments = f"{self._array(item.tensor)}, {index}, {where}"
                 call = f"_load({arguments}, {self._lengths(item.axes)})"
                 self._define(item.target, item.axes, item.kind, call, depth)
@@ -231,8 +284,15 @@ class TiledFunction(Function):
                 self._dot(item, depth)
             case Fold():
                 self._fold(item, depth)
+            case Scan():
+                self._scan(item, depth)
+            case TopK():
+                self._topk(item, depth)
             case Let():
                 self._line(f"{self.value(item.name)} = {self._text(item.value)}", depth)
+            case If():
+                self._line(f"if {self._text(item.condition)}:", depth)
+                self._statements(item.body, depth + 1)
             case Loop():
                 self._loop_of(item, depth)
             case Store():
@@ -250,7 +310,7 @@ class TiledFunction(Function):
     def _dot(self, item: Dot, depth: int) -> None:
         letters = dict(zip(self._order, LETTERS, strict=False))
         sides = [self.axes[item.left], self.axes[item.right]]
-        term = self._term(item.where, depth)
+        term = self._term(self._assumed(item.where), depth)
         axes = term.value.axes
         subscripts = ["".join(letters[a] for a in group) for group in (*sides, axes, item.axes)]
         left, right = self.tile(item.left), self.tile(item.right)
@@ -261,10 +321,38 @@ class TiledFunction(Function):
     def _fold(self, item: Fold, depth: int) -> None:
         axes = tuple(a for a in self._order if a in (*item.axes, *item.over))
         value = self._code(item.value, axes, depth, item.kind)
-        where = self._code(item.where, axes, depth)
+        where = self._predicate(item.where, axes, depth)
+        if item.op in ("argmax", "argmin"):
+            (over,) = item.over
+            lanes = f"np.broadcast_to({value}, {self._lengths(axes)}), {where}"
+            first = f"_first(np.{item.op[3:]}imum, {lanes}, {axes.index(over)})"
+            text = f"_at({self.coordinate(over)}, {first})"
+            self._define(item.target, item.axes, item.kind, text, depth)
+            return
         places = tuple(axes.index(a) for a in item.over)
         kind = HELD_AS[item.kind]
         text = f'_fold("{item.op}", {value}, {where}, {self._lengths(axes)}, {places}, {kind})'
+        self._define(item.target, item.axes, item.kind, text, depth)
+
+    def _scan(self, item: Scan, depth: int) -> None:
+        value = self._code(item.value, item.axes, depth, item.kind)
+        where = self._predicate(item.where, item.axes, depth)
+        lanes, place = self._lengths(item.axes), item.axes.index(item.over)
+        arguments = f'"{item.op}", {value}, {where}, {lanes}, {place}, {HELD_AS[item.kind]}'
+        text = f"_scan_tile({arguments}, {item.reverse})"
+        self._define(item.target, item.axes, item.kind, text, depth)
+
+    def _topk(self, item: TopK, depth: int) -> None:
+        axes = tuple(item.over if a == item.into else a for a in item.axes)
+        axes = tuple(sorted(axes, key=self._order.index))
+        value = f"np.broadcast_to({self._code(item.value, axes, depth)}, {self._lengths(axes)})"
+        where = self._predicate(item.where, axes, depth)
+        place = axes.index(item.over)
+        count = f"{self.coordinate(item.into)}.size"
+        text = f"_at({self.coordinate(item.over)}, _argtopk({value}, {where}, {place}, {count})[0])"
+        result = tuple(item.into if a == item.over else a for a in axes)
+        if result != item.axes:
+            text = f"np.transpose({text}, {tuple(result.index(a) for a in item.axes)})"
         self._define(item.target, item.axes, item.kind, text, depth)
 
     def _loop_of(self, item: Loop, depth: int) -> None:
@@ -273,12 +361,48 @@ class TiledFunction(Function):
             kind = HELD_AS[carry.kind]
             text = f"np.full({self._lengths(carry.axes)}, {start}, {kind})"
             self._define(carry.name, carry.axes, carry.kind, text, depth)
-        for part in item.ranges:
-            self._for(item.axis, self._text(part.low), self._text(part.high), depth)
+        assert self.plan is not None
+        ordered = item.backward or self.tile_kind(item.axis) == "step" or self._stateful(item)
+        for part in reversed(item.ranges) if item.backward else item.ranges:
+            self._line(f"{self._high(item.axis)} = {self._text(part.high)}", depth)
+            self._for(item.axis, part, depth, item.backward, ordered)
+            before, self._given = self._given, (*self._given, *(item.given if part.full else ()))
+            if part.full:
+                for condition in (*item.given, Apply("within", (Var(item.axis),))):
+                    holds = self._code(condition, self._order, depth + 1)
+                    self._line(f"assert np.all({holds})", depth + 1)
             self._statements(item.body, depth + 1)
             nexts = [self._next(c, depth + 1) for c in item.carries]
             names = [self.tile(c.name) for c in item.carries]
-            self._line(f"{', '.join(names)} = {', '.join(nexts)}", depth + 1)
+            if names:
+                self._line(f"{', '.join(names)} = {', '.join(nexts)}", depth + 1)
+            self._given = before
+
+    def _stateful(self, item: Loop) -> bool:
+        """Whether the order of a loop's tiles matters: a scan goes along its axis."""
+        return any(isinstance(s, Scan) and s.over == item.axis for s in statements(item.body))
+
+    def tile_kind(self, axis: str) -> str:
+        """The kind of an axis of the current kernel."""
+        return next(a.kind for a in self._kernel_axes if a.name == axis)
+
+    def _assumed(self, predicate: Expr) -> Expr:
+        """A predicate without what holds in the range that is emitted."""
+        if not self._given:
+            return predicate
+        if predicate in self._given:
+            return Bool(True)
+        match predicate:
+            case Logical(op="and", left=left, right=right):
+                left, right = self._assumed(left), self._assumed(right)
+                if left == Bool(True):
+                    return right
+                return left if right == Bool(True) else Logical("and", left, right)
+            case _:
+                return predicate
+
+    def _predicate(self, expr: Expr, axes: tuple[str, ...], depth: int) -> str:
+        return self._code(self._assumed(expr), axes, depth)
 
     def _next(self, carry: Carry, depth: int) -> str:
         text = self._code(carry.next, carry.axes, depth, carry.kind)
@@ -293,12 +417,12 @@ class TiledFunction(Function):
         index = _tuple([self._code(i, axes, depth) for i in item.index])
         kind = self.facts.types[item.tensor].kind
         value = self._code(item.value, axes, depth, kind)
-        where = self._code(item.where, axes, depth)
-        guard = self._code(item.guard, axes, depth)
+        where = self._predicate(item.where, axes, depth)
+        guard = self._predicate(item.guard, axes, depth)
         arrays = f"{self._array(item.tensor)}, {self._here(item.tensor)}"
-        self._line(
-            f"_put({arrays}, {index}, {value}, {where}, {guard}, {self._lengths(axes)})", depth
-        )
+        combine = f', "{item.combine}"' if item.combine else ""
+        lanes = self._lengths(axes)
+        self._line(f"_put({arrays}, {index}, {value}, {where}, {guard}, {lanes}{combine})", depth)
 
     # Expressions
 
@@ -309,7 +433,7 @@ class TiledFunction(Function):
         return found
 
     def _emitter(self, lines: list[str]) -> TileExpressions:
-        return TileExpressions(self, TileTypes(self.facts, self._kinds), self._order, lines=lines)
+        return TileExpressions(self, TileTypes(self.facts.values, self.facts.types, self._kinds), self._order, lines=lines)
 
     def _term(self, expr: Expr, depth: int) -> Term:
         lines: list[str] = []

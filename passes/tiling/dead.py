@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnc.ir.expr import Expr, Name
-from attnc.ir.tiles import Dot, Fold, Kernel, Let, Load, Loop, Map, Statement, Store
-from attnc.ir.walk import subexpressions
+from attnc.ir.tiles import If, Kernel, Let, Loop, Statement, Store
+from attnc.ir.tiles_walk import names, reads, statements
 
 
 def without_dead(kernel: Kernel) -> Kernel:
@@ -15,25 +14,29 @@ def without_dead(kernel: Kernel) -> Kernel:
 
 
 def _live(
-    statements: tuple[Statement, ...], needed: set[str]
+    body: tuple[Statement, ...], needed: set[str]
 ) -> tuple[tuple[Statement, ...], set[str]]:
     """What is needed of some statements and before them, given what is needed after them."""
     needed = set(needed)
     kept: list[Statement] = []
-    for item in reversed(statements):
+    for item in reversed(body):
         match item:
             case Store() | Let():
                 kept.append(item)
-                needed |= _reads(item)
+                needed |= reads(item)
             case Loop():
                 loop = _loop(item, needed)
-                if loop.carries:
+                if loop.carries or any(isinstance(s, Store) for s in statements(loop.body)):
                     kept.append(loop)
-                    needed |= _reads(loop)
-            case Load() | Map() | Dot() | Fold():
+                    needed |= reads(loop)
+            case If():
+                inner, needed = _live(item.body, needed)
+                kept.append(replace(item, body=inner))
+                needed |= names(item.condition)
+            case _:
                 if item.target in needed:
                     kept.append(item)
-                    needed |= _reads(item)
+                    needed |= reads(item)
     return tuple(reversed(kept)), needed
 
 
@@ -42,30 +45,8 @@ def _loop(loop: Loop, after: set[str]) -> Loop:
     wanted = {c.name for c in loop.carries} & after
     while True:
         carries = tuple(c for c in loop.carries if c.name in wanted)
-        body, needed = _live(loop.body, _names(*(c.next for c in carries)))
+        body, needed = _live(loop.body, names(*(c.next for c in carries)))
         more = {c.name for c in loop.carries} & needed - wanted
         if not more:
             return replace(loop, carries=carries, body=body)
         wanted |= more
-
-
-def _reads(item: Statement) -> set[str]:
-    """The tiles that a statement reads."""
-    match item:
-        case Load(index=index, where=where):
-            return _names(*index, where)
-        case Map(value=value) | Let(value=value):
-            return _names(value)
-        case Dot(left=left, right=right, where=where):
-            return {left, right} | _names(where)
-        case Fold(value=value, where=where):
-            return _names(value, where)
-        case Store(index=index, value=value, where=where, guard=guard):
-            return _names(*index, value, where, guard)
-        case Loop(carries=carries, body=body):
-            found = _names(*(e for c in carries for e in (c.start, c.next)))
-            return found.union(*map(_reads, body))
-
-
-def _names(*exprs: Expr) -> set[str]:
-    return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}

@@ -9,7 +9,7 @@ from attnc.ir.cascade import Binding, Constant, Einsum, Require
 from attnc.ir.expr import Expr, Read, Reduce, Var
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Axis, Buffer, Kernel, Let, Plan, Statement, Store
-from attnc.ir.walk import subexpressions
+from attnc.ir.walk import bound, subexpressions
 from attnc.passes.running.derive import Refusal
 from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.loop import LoopBuilder
@@ -51,7 +51,6 @@ def fuse(facts: Facts) -> Fused:
     buffers = tuple(
         Buffer(
             name,
-            definitions[name].variables,
             tuple(facts.variables[v] for v in definitions[name].variables),
             facts.types[name].kind,
         )
@@ -66,8 +65,15 @@ def fuse(facts: Facts) -> Fused:
         requires,
         buffers,
         kernels,
+        _bound(facts, (*(x.value for x in lets), *requires)),
     )
     return Fused(plan, parts)
+
+
+def _bound(facts: Facts, exprs: Sequence[Expr]) -> tuple[tuple[str, Expr], ...]:
+    """The variables that reductions in some expressions bind, with their sizes."""
+    names = dict.fromkeys(v for e in exprs for n in subexpressions(e) for v in sorted(bound(n)))
+    return tuple((v, facts.variables[v]) for v in names)
 
 
 @dataclass

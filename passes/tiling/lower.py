@@ -77,7 +77,7 @@ class Scope:
 
     def kind(self, expr: Expr) -> Kind:
         """The kind of an expression over tiles."""
-        return TileTypes(self.facts, self.kinds)(expr).kind
+        return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr).kind
 
     def fresh(self, base: str) -> str:
         """A new name that begins like `base`."""

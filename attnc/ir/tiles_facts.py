@@ -1,0 +1,77 @@
+"""What a plan says of its arguments, values and tensors, as facts that an emitter works from."""
+
+from __future__ import annotations
+
+from attnc.ir.cascade import Binding, Cascade, Require, Size
+from attnc.ir.expr import Expr, Int, Value
+from attnc.ir.facts import Dimension, Facts, TensorInfo
+from attnc.ir.tile_types import TileTypes
+from attnc.ir.tiles import Plan, Store
+from attnc.ir.tiles import Loop as TileLoop
+from attnc.ir.tiles_walk import statements
+from attnc.ir.types import INDEX_INT, Kind, Origin, Type, read_type
+from attnc.ir.typing import Types
+
+PARAMETERS = {
+    "int": Type(Kind.I64, Origin.LITERAL),
+    "float": Type(Kind.F64, Origin.LITERAL),
+    "bool": Type(Kind.BOOL, Origin.LITERAL),
+}
+
+
+def facts_of(plan: Plan) -> Facts:
+    """The facts of a cascade with the plan's header, bindings and requirements, and no Einsums.
+
+    Its tensors are inputs, outputs and buffers.
+    """
+    lets = tuple(Binding(let.name, let.value) for let in plan.lets)
+    requires = tuple(Require(condition) for condition in plan.requires)
+    cascade = Cascade(plan.name, plan.inputs, plan.parameters, plan.outputs, (*lets, *requires))
+    values: dict[str, Type] = {}
+    for item in (*plan.inputs, *plan.outputs):
+        values |= {s: INDEX_INT for s in item.sizes if isinstance(s, str)}
+    values |= {p.name: PARAMETERS[p.type] for p in plan.parameters}
+    for let in plan.lets:
+        values[let.name] = Types(values, {})(let.value)
+    extents = {s for i in plan.inputs for s in i.sizes if isinstance(s, str)}
+    extents |= {p.name for p in plan.parameters if p.type == "int" and p.name.isupper()}
+    tensors = {
+        i.name: TensorInfo(_dimensions(i.sizes), input=True, element=i.element)
+        for i in plan.inputs
+    }
+    types = {i.name: read_type(i.element) for i in plan.inputs}
+    for output in plan.outputs:
+        tensors[output.name] = TensorInfo(_dimensions(output.sizes))
+        types[output.name] = Type(_stored_kind(plan, output.name, values), Origin.TENSOR)
+    for buffer in plan.buffers:
+        tensors[buffer.name] = TensorInfo(tuple(map(Dimension, buffer.sizes)))
+        types[buffer.name] = Type(buffer.kind, Origin.TENSOR)
+    variables: dict[str, Expr] = {s.lower(): Value(s) for s in sorted(extents)}
+    variables |= dict(plan.variables)
+    return Facts(cascade, (), variables, values, tensors, types)
+
+
+def _dimensions(sizes: tuple[Size, ...]) -> tuple[Dimension, ...]:
+    return tuple(Dimension(Int(s) if isinstance(s, int) else Value(s)) for s in sizes)
+
+
+def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
+    """What is stored into an output, before it is rounded to the output's own type."""
+    found = Kind.BOOL
+    for kernel in plan.kernels:
+        kinds: dict[str, Kind] = {}
+        known = dict(values)
+        for item in statements(kernel.body):
+            rule = TileTypes(known, {}, kinds)
+            match item:
+                case Store(tensor=name, value=value) if name == tensor:
+                    found = max(found, rule(value).kind)
+                case TileLoop(carries=carries):
+                    kinds |= {c.name: c.kind for c in carries}
+                case _:
+                    target = getattr(item, "target", None)
+                    if target is not None:
+                        kinds[target] = item.kind  # type: ignore[union-attr]
+    return found
+
+

@@ -1,0 +1,118 @@
+"""Walks over tile programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from attnc.ir.expr import Expr, Name
+from attnc.ir.tiles import (
+    Dot,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Scan,
+    Statement,
+    Store,
+    TopK,
+)
+from attnc.ir.walk import subexpressions
+
+
+def statements(body: Iterable[Statement]) -> Iterator[Statement]:
+    """Every statement, each before those inside of it."""
+    for item in body:
+        yield item
+        if isinstance(item, Loop | If):
+            yield from statements(item.body)
+
+
+def expressions(item: Statement) -> tuple[Expr, ...]:
+    """The expressions that a statement itself holds; operands of a `Dot` as names."""
+    match item:
+        case Load(index=index, where=where):
+            return (*index, where)
+        case Map(value=value) | Let(value=value):
+            return (value,)
+        case Dot(left=left, right=right, where=where):
+            return (Name(left), Name(right), where)
+        case Fold(value=value, where=where) | Scan(value=value, where=where):
+            return (value, where)
+        case TopK(value=value, where=where):
+            return (value, where)
+        case Store(index=index, value=value, where=where, guard=guard):
+            return (*index, value, where, guard)
+        case If(condition=condition):
+            return (condition,)
+        case Loop(ranges=ranges, carries=carries, given=given):
+            bounds = (e for r in ranges for e in (r.low, r.high, r.step))
+            return (*bounds, *given, *(e for c in carries for e in (c.start, c.next)))
+
+
+def reads(item: Statement) -> set[str]:
+    """The tiles that a statement reads, those inside of it included."""
+    found = names(*expressions(item))
+    if isinstance(item, Loop | If):
+        found = found.union(*map(reads, item.body))
+    return found
+
+
+def names(*exprs: Expr) -> set[str]:
+    """The tiles in some expressions."""
+    return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}
+
+
+def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
+    """A statement with each of its own expressions changed; bodies stay, and so do operands of
+    a `Dot`."""
+    match item:
+        case Load():
+            index = tuple(map(change, item.index))
+            return replace(item, index=index, where=change(item.where))
+        case Map() | Let():
+            return replace(item, value=change(item.value))
+        case Dot():
+            return replace(item, where=change(item.where))
+        case Fold() | Scan() | TopK():
+            return replace(item, value=change(item.value), where=change(item.where))
+        case Store():
+            return replace(
+                item,
+                index=tuple(map(change, item.index)),
+                value=change(item.value),
+                where=change(item.where),
+                guard=change(item.guard),
+            )
+        case If():
+            return replace(item, condition=change(item.condition))
+        case Loop():
+            ranges = tuple(
+                replace(r, low=change(r.low), high=change(r.high), step=change(r.step))
+                for r in item.ranges
+            )
+            carries = tuple(
+                replace(c, start=change(c.start), next=change(c.next)) for c in item.carries
+            )
+            given = tuple(map(change, item.given))
+            return replace(item, ranges=ranges, carries=carries, given=given)
+
+
+def rewritten(
+    body: tuple[Statement, ...], change: Callable[[Statement], Iterable[Statement]]
+) -> tuple[Statement, ...]:
+    """Statements with each replaced by others, what is inside of one before itself."""
+    found: list[Statement] = []
+    for item in body:
+        if isinstance(item, Loop | If):
+            item = replace(item, body=rewritten(item.body, change))
+        found += change(item)
+    return tuple(found)
+
+
+def with_body(kernel: Kernel, change: Callable[[Statement], Iterable[Statement]]) -> Kernel:
+    """A kernel with each statement replaced by others."""
+    return replace(kernel, body=rewritten(kernel.body, change))
