@@ -419,4 +419,4 @@ def test_explain_says_what_is_compiled() -> None:
     assert found["compiled"] is None
     assert found["refusals"][0]["line"] == 6
     shown_ = attnc_command("explain", "examples/causal.attn").stdout
-    assert "Kernels, as compiled\n  kernel  streams\n  k0            n\n" in shown_
+    assert "As compiled: 1 kernel\n  kernel  streams  reads and writes\n  k0            n  " in shown_

@@ -131,6 +131,10 @@ class Formulas:
         """The symbol of a value."""
         return self._sympy.Symbol(name, integer=True, nonnegative=True)
 
+    def tiles(self, size: sympy.Expr, tile: int) -> sympy.Expr:
+        """The number of tiles of that size."""
+        return size if tile == 1 else self._sympy.ceiling(size / tile)
+
     def points(self, variables: frozenset[str]) -> sympy.Expr:
         """The number of points of some variables."""
         return self._sympy.prod([self.of(self.facts.variables[v]) for v in sorted(variables)])
@@ -195,15 +199,16 @@ def _operations(einsum: Einsum, formulas: Formulas) -> sympy.Expr:
         if node in seen or isinstance(node, Read):
             continue
         seen.add(node)
-        if _counts(node):
+        if counts(node):
             inside = free(node) | bound(node)
             chained = len(node.ops) if isinstance(node, Compare) else 1
             total += formulas.points(inside) * chained
-        stack.extend(_computed(node))
+        stack.extend(computed(node))
     return total
 
 
-def _counts(node: Expr) -> bool:
+def counts(node: Expr) -> bool:
+    """Whether a node is an operation; `Compare` is one for each of its signs."""
     match node:
         case Binary() | Compare() | Logical() | Choice() | Reduce() | Scan() | Arg() | TopK():
             return True
@@ -215,7 +220,7 @@ def _counts(node: Expr) -> bool:
             return False
 
 
-def _computed(node: Expr) -> tuple[Expr, ...]:
+def computed(node: Expr) -> tuple[Expr, ...]:
     """The operands of a node that are computed for their value, conditions left out."""
     if isinstance(node, Apply) and node.function == "only":
         return node.arguments[:1]

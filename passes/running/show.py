@@ -75,8 +75,8 @@ def _described(one: Running, results: frozenset[str]) -> Shown:
                 terms = [_carried(total(e.expr(old) for e in es), k) for k, es in row.items()]
                 if terms != [_name(i)]:
                     carried.append(f"{_name(i)} <- {' + '.join(terms)}")
-            result = " + ".join(_carried(c, i) for i, c in one.result)
-            return Shown(tensor, "sums", tuple(functions), tuple(carried), result)
+            whole = " + ".join(_carried(c, i) for i, c in one.result)
+            return Shown(tensor, "sums", tuple(functions), tuple(carried), whole)
         case _:
             assert_never(one)
 
