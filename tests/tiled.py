@@ -1,4 +1,4 @@
-"""Plans as functions, and how they are run by the tests: at random tile sizes and in random orders."""
+"""Plans as functions, and how tests run them: at random tile sizes, in random orders."""
 
 from __future__ import annotations
 
