@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
@@ -84,7 +84,7 @@ class Malformed(Exception):
         self.hints: tuple[str, ...] = (hint,) if hint else ()
 
 
-class _Tokens(Lexer):
+class Tokens(Lexer):
     """Hands over tokens that are already there."""
 
     def __init__(self, lexer_conf: object) -> None:
@@ -104,20 +104,20 @@ STARTS: Final = ["header", "argument", "output", "definition", "statement", "unk
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
-    with _uncompared():
+    with uncompared():
         return Lark(
-            grammar_text(), parser="lalr", lexer=_Tokens, start=STARTS, transformer=_Builder()
+            grammar_text(), parser="lalr", lexer=Tokens, start=STARTS, transformer=Builder()
         )
 
 
 @lru_cache(maxsize=1)
 def _lexer() -> Lark:
-    with _uncompared():
+    with uncompared():
         return Lark(grammar_text(), parser=None, lexer="basic", start=STARTS)
 
 
 @contextmanager
-def _uncompared() -> Iterator[None]:
+def uncompared() -> Iterator[None]:
     """Lark compares every pair of terminals of every grammar, its own too, if interegular is there.
 
     A test does that for ours; here it would double the time of a compilation.
@@ -164,7 +164,7 @@ def _float(token: Token) -> float:
 
 
 @v_args(inline=True)
-class _Builder(Transformer[Token, Any]):
+class Builder(Transformer[Token, Any]):
     """Builds nodes as the parser reduces, so that no deep tree is ever walked."""
 
     def constant(self, sign: Token | None, token: Token) -> tuple[Constant, Span]:
@@ -426,6 +426,16 @@ def parse(report: Report, *, prelude: bool = False) -> File:
 
 def logical(report: Report) -> list[Line]:
     """The text of `report.source` as logical lines of tokens, within the limits on its size."""
+    lines = logical_lines(lexed(report, _lexer()), report)
+    if len(lines) > MAX_LINES:
+        place = span(lines[MAX_LINES].tokens[0])
+        report.error(f"more than {MAX_LINES} statements in one file", place)
+        return []
+    return lines
+
+
+def lexed(report: Report, lexer: Lark) -> list[Token]:
+    """The tokens of `report.source`, within the limits on its size; none if it is beyond them."""
     text = report.source.text
     if len(text) > MAX_TEXT:
         report.error(f"the text is longer than {MAX_TEXT} characters", Span(0, 1))
@@ -434,17 +444,12 @@ def logical(report: Report) -> list[Line]:
         text = " " + text[1:]
     if not _line_ends(text, report):
         return []
-    tokens = list(islice(_lexer().lex(text), MAX_TOKENS + 1))
+    tokens = list(islice(lexer.lex(text), MAX_TOKENS + 1))
     if len(tokens) > MAX_TOKENS:
         report.error(f"more than {MAX_TOKENS} words and signs in one file", span(tokens[-1]))
         return []
     _check_tokens(tokens, report)
-    lines = logical_lines(tokens, report)
-    if len(lines) > MAX_LINES:
-        place = span(lines[MAX_LINES].tokens[0])
-        report.error(f"more than {MAX_LINES} statements in one file", place)
-        return []
-    return lines
+    return tokens
 
 
 def _line_ends(text: str, report: Report) -> bool:
@@ -583,30 +588,16 @@ class _FileBuilder:
             self.report.error(message, span(line.tokens[0]))
             return None
         node = self._attempt(line.tokens, start)
-        return node if self._shallow(node) else None
+        return node if shallow(_expressions(node), self.report) else None
 
     def _attempt(self, tokens: Sequence[Token], start: str) -> object:
         try:
             return _parsed(tokens, start)
         except UnexpectedInput as error:
-            _unexpected(error, tokens, self.report)
+            unexpected(error, tokens, self.report, _advice)
         except Malformed as error:
             self.report.error(error.message, error.place, hints=error.hints)
         return None
-
-    def _shallow(self, node: object) -> bool:
-        """Whether no expression of a statement nests too deeply."""
-        stack = [(e, 1) for e in _expressions(node)]
-        while stack:
-            expr, depth = stack.pop()
-            if depth > MAX_DEPTH:
-                self.report.error(TOO_DEEP, expr.span, hints=(DEFINE_APART,))
-                return False
-            operands = children(expr)
-            # a long comparison or call nests where it is computed two by two
-            wide = len(operands) - 1 if isinstance(expr, Compare | Call) else 1
-            stack.extend((child, depth + max(1, wide)) for child in operands)
-        return True
 
     # Headers
 
@@ -658,7 +649,7 @@ class _FileBuilder:
                 outside = {s: name for s, name in outside.items() if not _within(s, piece)}
         if kept["argument"]:
             name = tokens[1] if tokens[1].type == "NAME" else Token("NAME", "")
-            self.header = _Builder().header(name, kept["argument"], kept["output"], tokens[-1])
+            self.header = Builder().header(name, kept["argument"], kept["output"], tokens[-1])
             self._lose(outside.values())
 
     def _close(self) -> None:
@@ -679,6 +670,21 @@ class _FileBuilder:
 
 TOO_DEEP: Final = f"this nests more than {MAX_DEPTH} levels deep"
 DEFINE_APART: Final = "define a part of it as a tensor or a value first"
+
+
+def shallow(exprs: Iterable[Expr], report: Report) -> bool:
+    """Whether no expression nests too deeply; reports one that does."""
+    stack = [(e, 1) for e in exprs]
+    while stack:
+        expr, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            report.error(TOO_DEEP, expr.span, hints=(DEFINE_APART,))
+            return False
+        operands = children(expr)
+        # a long comparison or call nests where it is computed two by two
+        wide = len(operands) - 1 if isinstance(expr, Compare | Call) else 1
+        stack.extend((child, depth + max(1, wide)) for child in operands)
+    return True
 
 
 def _ended(tokens: Sequence[Token], colon: Token) -> tuple[Token, ...]:
@@ -770,7 +776,13 @@ MAX_EXPECTED: Final = 8
 MAX_SHOWN: Final = 40
 
 
-def _unexpected(error: UnexpectedInput, tokens: Sequence[Token], report: Report) -> None:
+def unexpected(
+    error: UnexpectedInput,
+    tokens: Sequence[Token],
+    report: Report,
+    advise: Callable[[Sequence[Token], int], str | None],
+) -> None:
+    """Reports tokens that do not parse, with what could have stood there and some advice."""
     if not isinstance(error, UnexpectedToken):
         raise error
     token = error.token
@@ -782,7 +794,7 @@ def _unexpected(error: UnexpectedInput, tokens: Sequence[Token], report: Report)
     expected = _expected(error.accepts or error.expected)
     if 0 < len(expected) <= MAX_EXPECTED:
         hints.append(f"expected {_one_of(expected)}")
-    advice = _advice(tokens, at)
+    advice = advise(tokens, at)
     if advice is not None:
         hints.append(advice)
     place = Span(place.end, place.end + 1) if ended else place
@@ -944,5 +956,5 @@ def _header_advice(tokens: Sequence[Token], at: int) -> str | None:
 def _token_name(name: str) -> str:
     if name in TOKEN_NAMES:
         return TOKEN_NAMES[name]
-    pattern = {t.name: t.pattern.value for t in _parser().terminals}.get(name, name)
+    pattern = {t.name: t.pattern.value for t in _parser().terminals}.get(name, name.lower())
     return f"'{pattern}'" if not pattern.startswith("\\") else f"'{pattern[1:]}'"

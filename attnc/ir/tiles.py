@@ -27,8 +27,9 @@ from attnc.ir.expr import Expr, Int
 from attnc.ir.types import Kind
 
 AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
-"""Run in parallel tile by tile; streamed tile by tile by a loop; one coordinate after the other,
-since each may need those before it; held as one tile."""
+"""Run in parallel tile by tile; streamed tile by tile by a loop; one coordinate after the other by
+a loop, since each may need those before it: a number, along which no tile varies; held as one tile.
+"""
 
 FUNCTIONS: Final = frozenset(("low", "high", "tile", "within", "rounded"))
 """The functions of level 2 alone."""
@@ -67,9 +68,10 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`target[axes] = load tensor[index] where predicate`; elsewhere anything.
+    """`target[axes] = load tensor[index] where predicate else fill`.
 
-    The predicate guards memory and says which lanes exist. `T?` is the presence of a buffer `T`.
+    The predicate guards memory and says which lanes exist; elsewhere there is anything, unless a
+    fill is stated. `T?` is the presence of a buffer `T`.
     """
 
     target: str
@@ -78,6 +80,7 @@ class Load:
     tensor: str
     index: tuple[Expr, ...]
     where: Expr
+    fill: Constant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,10 @@ class Range:
 class Loop:
     """`for axis in ranges carry ...`: the body for each tile of the ranges, one after the other.
 
-    `given` are conditions that hold for every lane of the full ranges: there, predicates are read
-    without them. `backward`: the last tile of the last range is first.
+    `given` are conditions that hold for every lane of the full ranges whose parallel coordinates
+    lie within their extents: there, predicates are read without them. A condition that is such an
+    extent itself holds for all lanes. `ordered`: the tiles need their order, the first one first;
+    else they may run in any. `backward`: the last tile of the last range is first.
     """
 
     axis: str
@@ -200,6 +205,7 @@ class Loop:
     body: tuple[Statement, ...]
     given: tuple[Expr, ...] = ()
     backward: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from attnc.ir.cascade import Binding, Cascade, Require, Size
+from attnc.ir.cascade import Binding, Cascade, Input, Output, Require, Size
 from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.facts import Dimension, Facts, TensorInfo
 from attnc.ir.tile_types import TileTypes
-from attnc.ir.tiles import Plan, Store
+from attnc.ir.tiles import Let, Plan, Store
 from attnc.ir.tiles import Loop as TileLoop
 from attnc.ir.tiles_walk import statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, read_type
@@ -28,7 +28,8 @@ def facts_of(plan: Plan) -> Facts:
     requires = tuple(Require(condition) for condition in plan.requires)
     cascade = Cascade(plan.name, plan.inputs, plan.parameters, plan.outputs, (*lets, *requires))
     values: dict[str, Type] = {}
-    for item in (*plan.inputs, *plan.outputs):
+    shaped: tuple[Input | Output, ...] = (*plan.inputs, *plan.outputs)
+    for item in shaped:
         values |= {s: INDEX_INT for s in item.sizes if isinstance(s, str)}
     values |= {p.name: PARAMETERS[p.type] for p in plan.parameters}
     for let in plan.lets:
@@ -36,19 +37,31 @@ def facts_of(plan: Plan) -> Facts:
     extents = {s for i in plan.inputs for s in i.sizes if isinstance(s, str)}
     extents |= {p.name for p in plan.parameters if p.type == "int" and p.name.isupper()}
     tensors = {
-        i.name: TensorInfo(_dimensions(i.sizes), input=True, element=i.element)
-        for i in plan.inputs
+        i.name: TensorInfo(_dimensions(i.sizes), input=True, element=i.element) for i in plan.inputs
     }
-    types = {i.name: read_type(i.element) for i in plan.inputs}
     for output in plan.outputs:
         tensors[output.name] = TensorInfo(_dimensions(output.sizes))
-        types[output.name] = Type(_stored_kind(plan, output.name, values), Origin.TENSOR)
     for buffer in plan.buffers:
         tensors[buffer.name] = TensorInfo(tuple(map(Dimension, buffer.sizes)))
-        types[buffer.name] = Type(buffer.kind, Origin.TENSOR)
+    types = {
+        o.name: Type(_stored_kind(plan, o.name, values), Origin.TENSOR) for o in plan.outputs
+    } | loaded_types(plan)
     variables: dict[str, Expr] = {s.lower(): Value(s) for s in sorted(extents)}
     variables |= dict(plan.variables)
     return Facts(cascade, (), variables, values, tensors, types)
+
+
+def tensor_sizes(plan: Plan) -> dict[str, tuple[Expr, ...]]:
+    """The sizes of inputs, outputs and buffers."""
+    tensors: tuple[Input | Output, ...] = (*plan.inputs, *plan.outputs)
+    sizes = {t.name: tuple(d.range for d in _dimensions(t.sizes)) for t in tensors}
+    return sizes | {b.name: b.sizes for b in plan.buffers}
+
+
+def loaded_types(plan: Plan) -> dict[str, Type]:
+    """The types of what kernels load: inputs, and buffers, for outputs that are read again too."""
+    found = {i.name: read_type(i.element) for i in plan.inputs}
+    return found | {b.name: Type(b.kind, Origin.TENSOR) for b in plan.buffers}
 
 
 def _dimensions(sizes: tuple[Size, ...]) -> tuple[Dimension, ...]:
@@ -66,6 +79,8 @@ def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
             match item:
                 case Store(tensor=name, value=value) if name == tensor:
                     found = max(found, rule(value).kind)
+                case Let(name=name, value=value):
+                    known[name] = rule(value)
                 case TileLoop(carries=carries):
                     kinds |= {c.name: c.kind for c in carries}
                 case _:
@@ -73,5 +88,3 @@ def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
                     if target is not None:
                         kinds[target] = item.kind  # type: ignore[union-attr]
     return found
-
-

@@ -1,4 +1,4 @@
-"""Level 2 as text."""
+"""Level 2 as text, which `attnc.grammar.tiles` parses back to an equal plan."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def statement(item: Statement) -> Iterator[str]:
     match item:
         case Load():
             index = ",".join(map(_text, item.index))
-            yield f"{_left(item)} = load {item.tensor}[{index}]{_where(item.where)}"
+            fill = "" if item.fill is None else f" else {printer.constant(item.fill)}"
+            yield f"{_left(item)} = load {item.tensor}[{index}]{_where(item.where)}{fill}"
         case Map():
             yield f"{_left(item)} = map {_text(item.value)}"
         case Dot():
@@ -97,8 +98,8 @@ def statement(item: Statement) -> Iterator[str]:
 
 
 def _loop(item: Loop) -> Iterator[str]:
-    backward = " backward" if item.backward else ""
-    yield f"for {item.axis}{backward} in {', '.join(map(_range, item.ranges))}"
+    order = " ordered" * item.ordered + " backward" * item.backward
+    yield f"for {item.axis}{order} in {', '.join(map(_range, item.ranges))}"
     for condition in item.given:
         yield f"{INDENT}given {_text(condition)}"
     for carry in item.carries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from attnc.ir.expr import Expr, Name
+from attnc.ir.expr import Expr, Logical, Name
 from attnc.ir.tiles import (
     Dot,
     Fold,
@@ -64,6 +64,16 @@ def reads(item: Statement) -> set[str]:
 def names(*exprs: Expr) -> set[str]:
     """The tiles in some expressions."""
     return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}
+
+
+def conjuncts(predicate: Expr) -> Iterator[Expr]:
+    """The conditions that a predicate joins."""
+    match predicate:
+        case Logical(op="and", left=left, right=right):
+            yield from conjuncts(left)
+            yield from conjuncts(right)
+        case _:
+            yield predicate
 
 
 def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:

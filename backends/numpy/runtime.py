@@ -292,10 +292,11 @@ def _tile(tiles, name, size, default):
     return max(1, int(size if found is None else found))
 
 
-def _load(tensor, index, where, shape):
-    """A tile of a tensor where that holds; elsewhere rubbish: NaN, or the least integer."""
+def _load(tensor, index, where, shape, fill=None):
+    """A tile of a tensor where that holds; elsewhere the fill, or rubbish: NaN, the least integer."""
     kind = tensor.dtype.kind
     rubbish = np.nan if kind == "f" else True if kind == "b" else np.iinfo(tensor.dtype).min
+    rubbish = rubbish if fill is None else fill
     if tensor.size == 0:
         return np.full(shape, rubbish, tensor.dtype)
     places = tuple(np.clip(i, 0, n - 1) for i, n in zip(index, tensor.shape))

@@ -89,7 +89,8 @@ class TileExpressions(Functions):
                 function = self._function_of()
                 if name in function.coords:
                     return self.convert(self.top(function.coords[name].value), Kind.I64)
-                return Term(Code(self.around.coordinate(name), (name,)), Kind.I64)
+                axes = () if function.tile_kind(name) == "step" else (name,)
+                return Term(Code(self.around.coordinate(name), axes), Kind.I64)
             case Name(name=name):
                 function = self._function_of()
                 return Term(Code(function.tile(name), function.axes[name]), self._kind(expr))
@@ -259,6 +260,9 @@ class TiledFunction(Function):
         elif not ordered:
             starts = f"_any_order({starts}, _shuffle)"
         self._line(f"for {start} in {starts}:", depth)
+        if self.tile_kind(axis) == "step":
+            self._line(f"{self.coordinate(axis)} = np.int64({start})", depth + 1)
+            return
         end = f"{start} + {stride}" + ("" if part.step == Int(1) else f", {step}")
         self._line(f"{self.coordinate(axis)} = np.arange({start}, {end})", depth + 1)
 
@@ -275,7 +279,8 @@ class TiledFunction(Function):
                 index = _tuple([self._code(i, item.axes, depth) for i in item.index])
                 where = self._predicate(item.where, item.axes, depth)
                 arguments = f"{self._array(item.tensor)}, {index}, {where}"
-                call = f"_load({arguments}, {self._lengths(item.axes)})"
+                fill = "" if item.fill is None else f", {literal(item.fill)}"
+                call = f"_load({arguments}, {self._lengths(item.axes)}{fill})"
                 self._define(item.target, item.axes, item.kind, call, depth)
             case Map():
                 text = self._code(item.value, item.axes, depth, item.kind)
@@ -384,7 +389,7 @@ class TiledFunction(Function):
 
     def tile_kind(self, axis: str) -> str:
         """The kind of an axis of the current kernel."""
-        return next(a.kind for a in self._kernel_axes if a.name == axis)
+        return next((a.kind for a in self._kernel_axes if a.name == axis), "whole")
 
     def _assumed(self, predicate: Expr) -> Expr:
         """A predicate without what holds in the range that is emitted."""

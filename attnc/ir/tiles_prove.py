@@ -1,0 +1,206 @@
+"""What follows from predicates of tile programs, whatever the sizes are: a small prover.
+
+It reads what is written and tries nothing: where it says no, the claim may still be true, and is
+then to be tested by the predicate itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.ir.expr import Apply, Binary, Bool, Choice, Compare, Expr, Int, Logical, Name, Value, Var
+from attnc.ir.tiles import Axis, Range
+
+ZERO: Final = Int(0)
+FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
+
+
+@dataclass
+class Prover:
+    """Proves what holds within one kernel."""
+
+    axes: Mapping[str, Axis]
+    coords: Mapping[str, tuple[Expr, Expr]]
+    """The value and the size of each coordinate."""
+    sizes: frozenset[Expr]
+    """Sizes of axes and tensors, never negative."""
+    meanings: dict[Expr, Expr] = field(default_factory=dict)
+    """What values and tiles stand for that are defined by an expression."""
+    ranges: dict[str, tuple[Range, ...]] = field(default_factory=dict)
+    """The ranges of the loops around, by axis."""
+
+    def exists(self, axis: str, predicate: Expr) -> bool:
+        """Whether lanes for which a predicate holds lie within the extent of an axis."""
+        return self._always(predicate, lambda p: self._below(axis, p)) and (
+            self._begins(axis) or self._always(predicate, lambda p: self._least(Var(axis), p))
+        )
+
+    def inside(self, index: Expr, size: Expr, predicate: Expr) -> bool:
+        """Whether an index lies within a size, for lanes that exist and a predicate holds for."""
+        upper = self._fits(index, size) or self._always(
+            predicate, lambda p: self._less(index, size, p)
+        )
+        return upper and (
+            self.nonnegative(index) or self._always(predicate, lambda p: self._least(index, p))
+        )
+
+    def _fits(self, index: Expr, size: Expr) -> bool:
+        """Whether an index is less than a size because of what it is."""
+        (inner, more), (least, extra) = _shifted(index), _shifted(size)
+        match inner:
+            case Int():
+                return more < extra and self.nonnegative(least)
+            case Var(name=name) if name in self.axes:
+                own, less = _shifted(self.axes[name].size)
+                steady = self.axes[name].kind != "step" or self.ends(name)
+                return own == least and more + less <= extra and steady
+            case Var(name=name) if name in self.coords:
+                own, less = _shifted(self.coords[name][1])
+                return own == least and more + less <= extra
+            case _:
+                return False
+
+    # One condition of a conjunction
+
+    def _always(self, predicate: Expr, holds: Callable[[Expr], bool]) -> bool:
+        """Whether one of the conditions that a predicate joins shows a claim."""
+        match predicate:
+            case Bool(value=False):
+                return True
+            case Logical(op="and", left=left, right=right):
+                return self._always(left, holds) or self._always(right, holds)
+            case Logical(op="or", left=left, right=right):
+                return self._always(left, holds) and self._always(right, holds)
+            case Name() | Value() if predicate in self.meanings:
+                return self._always(self.meanings[predicate], holds)
+            case _:
+                return holds(predicate)
+
+    def _below(self, axis: str, condition: Expr) -> bool:
+        """Whether a condition shows that an axis' lanes end where its extent does."""
+        size = self.axes[axis].size
+        if condition == Apply("within", (Var(axis),)):
+            return self.ends(axis)
+        if self._less(Var(axis), size, condition):
+            return True
+        for a, op, b in _relations(condition):
+            match self._value(a), op:  # p // W < H says p < H * W
+                case Binary(op="//", left=Var(name=name), right=divisor), "<" if name == axis:
+                    if size in (Binary("*", b, divisor), Binary("*", divisor, b)):
+                        return True
+                case _:
+                    pass
+        return False
+
+    def _value(self, expr: Expr) -> Expr:
+        if isinstance(expr, Var) and expr.name in self.coords:
+            return self.coords[expr.name][0]
+        return expr
+
+    def _less(self, a: Expr, b: Expr, condition: Expr) -> bool:
+        """Whether a condition shows that something is less than a number."""
+        for x, op, y in _relations(condition):
+            if x == a and op == "<" and self.at_most(y, b):
+                return True
+            match op, y:
+                case "<=", Binary(op="-", left=most, right=Int(value=value)) if x == a:
+                    if value > 0 and self.at_most(most, b):
+                        return True
+                case _:
+                    pass
+        return False
+
+    def _least(self, expr: Expr, condition: Expr) -> bool:
+        """Whether a condition shows that something is not negative."""
+        return any(
+            a == expr and op in (">=", ">") and self.nonnegative(b)
+            for a, op, b in _relations(condition)
+        )
+
+    # Numbers of the whole tile
+
+    def ends(self, axis: str) -> bool:
+        """Whether what is gone through of an axis ends within its extent."""
+        size = self.axes[axis].size
+        return all(self.at_most(r.high, size) for r in self.ranges.get(axis, ()))
+
+    def _begins(self, axis: str) -> bool:
+        return all(self.nonnegative(r.low) for r in self.ranges.get(axis, ()))
+
+    def at_most(self, expr: Expr, most: Expr) -> bool:
+        """Whether a number is at most another."""
+        if expr == most:
+            return True
+        match expr:
+            case Apply(function="min", arguments=arguments):
+                return any(self.at_most(a, most) for a in arguments)
+            case Apply(function="max", arguments=arguments):
+                return all(self.at_most(a, most) for a in arguments)
+            case Binary(op="-", left=left, right=right):
+                return self.at_most(left, most) and self.nonnegative(right)
+            case Choice(then=then, other=other):
+                return self.at_most(then, most) and self.at_most(other, most)
+            case Int(value=0):
+                return self.nonnegative(most)
+            case Int(value=value):
+                return isinstance(most, Int) and value <= most.value
+            case Name() | Value() if expr in self.meanings:
+                return self.at_most(self.meanings[expr], most)
+            case _:
+                return False
+
+    def nonnegative(self, expr: Expr) -> bool:
+        """Whether a number is never negative."""
+        if expr in self.sizes:
+            return True
+        match expr:
+            case Int():
+                return True
+            case Var(name=name) if name in self.axes:
+                return self._begins(name)
+            case Var(name=name):
+                return self.nonnegative(self.coords[name][0])
+            case Apply(function="tile"):
+                return True
+            case Apply(function="low", arguments=(Var() as variable,)):
+                return self.nonnegative(variable)
+            case Apply(function="max", arguments=arguments):
+                return any(map(self.nonnegative, arguments))
+            case Apply(function="min" | "ceildiv", arguments=arguments):
+                return all(map(self.nonnegative, arguments))
+            case Binary(op="+" | "*" | "//" | "%", left=left, right=right):
+                return self.nonnegative(left) and self.nonnegative(right)
+            case Choice(then=then, other=other):
+                return self.nonnegative(then) and self.nonnegative(other)
+            case Name() | Value() if expr in self.meanings:
+                return self.nonnegative(self.meanings[expr])
+            case _:
+                return False
+
+
+def bare(size: Expr) -> Expr:
+    """A size without a number that is added to it: a rank of `C + 1` goes from -1 on."""
+    return _shifted(size)[0]
+
+
+def _shifted(expr: Expr) -> tuple[Expr, int]:
+    """An expression as another and a number that is added to it."""
+    match expr:
+        case Int(value=value):
+            return ZERO, value
+        case Binary(op="+" | "-" as op, left=left, right=Int(value=value)):
+            inner, more = _shifted(left)
+            return inner, more + (value if op == "+" else -value)
+        case _:
+            return expr, 0
+
+
+def _relations(condition: Expr) -> Iterator[tuple[Expr, str, Expr]]:
+    """What a comparison says, each way round."""
+    if isinstance(condition, Compare):
+        operands = condition.operands
+        for op, a, b in zip(condition.ops, operands, operands[1:], strict=False):
+            yield a, op, b
+            yield b, FLIPPED[op], a
