@@ -109,11 +109,10 @@ def centred_plan(facts: Facts) -> Plan:
             Loop(
                 "n",
                 (Range(Int(0), N),),
-                (Carry("s", ("m",), FLOAT, Int(0), Name("u")),),
+                (Carry("s", ("m",), FLOAT, Int(0), Binary("+", Name("s"), Name("t"))),),
                 (
                     load("x", "mn", "X"),
                     Fold("t", ("m",), FLOAT, "sum", ("n",), Name("x"), below("n", N)),
-                    Map("u", ("m",), FLOAT, Binary("+", Name("s"), Name("t"))),
                 ),
             ),
             store("S", "m", Name("s")),
@@ -270,6 +269,19 @@ def test_a_finished_sum_takes_another_pass() -> None:
     facts = facts_of(CENTRED)
     assert found_passes(centred_plan(facts), facts) == {"m": 1, "n": 2}
     assert {v: c.fixed for v, c in passes(facts).items()} == {"m": 1, "n": 2}
+
+
+def test_a_finished_sum_within_a_reduction() -> None:
+    text = CENTRED.replace("O[M,N]", "O[M]").replace("O[m,n] =", "O[m] = sum[n](")[:-1] + ")\n"
+    facts = facts_of(text)
+    plan = centred_plan(facts)
+    first, second = plan.kernels
+    difference = Binary("-", Name("x"), Name("s"))
+    fold = Fold("t", ("m",), FLOAT, "sum", ("n",), difference, Name("here"))
+    axes = (Axis("m", M, "par"), Axis("n", N, "whole"))
+    second = replace(second, axes=axes, body=(*second.body[:3], fold, store("O", "m", Name("t"))))
+    plan = replace(plan, kernels=(first, second))
+    assert found_passes(plan, facts) == {"m": 1, "n": 2}
 
 
 def test_what_a_tile_holds_takes_no_other_pass() -> None:

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Einsum, Slot
-from attnc.ir.expr import Apply, Expr, Int, Name, Read, Reduce, Value, Var
+from attnc.ir.expr import Apply, Expr, Name, Read, Reduce, Value, Var
 from attnc.ir.facts import Dimension, Facts, TensorInfo
 from attnc.ir.stages import Single
 from attnc.ir.tiles import If, Kernel, Let, Load, Loop, Plan, Statement, Store
 from attnc.ir.tiles_walk import expressions, statements
-from attnc.ir.walk import children, free_variables, rebuild, subexpressions, substitute
+from attnc.ir.walk import children, free_variables, rebuild, subexpressions
 from attnc.passes.analysis.passes import Count, passes
 from attnc.passes.analysis.reach import Reach
 
@@ -123,10 +123,8 @@ class _Writer:
                     self._sources[item.target] = self._made_of(*parts)
 
     def _define(self, name: str, axes: tuple[str, ...], value: Expr, mark: str = "") -> None:
-        """A tile as a tensor over its axes; of others, along which it was reduced, any lane."""
+        """A tile as a tensor over its axes; those along which it was reduced are gone."""
         self._tiles[name] = Read(f"{self._kernel}.{name}{mark}", tuple(map(Var, axes)))
-        lanes = {v: Int(0) for v in free_variables(value) - set(axes)}
-        value = substitute(value, lanes, _no_name)
         self.einsums.append(Einsum(self._tiles[name].tensor, tuple(map(Slot, axes)), value))
 
     def _loop(self, loop: Loop) -> None:
@@ -194,7 +192,3 @@ def _closed(source: Read, axes: Iterable[str]) -> Expr:
     """A tile reduced to some axes; the operation does not matter."""
     over = tuple(sorted(free_variables(source) - set(axes)))
     return Reduce("sum", over, source) if over else source
-
-
-def _no_name(base: str) -> str:
-    raise AssertionError(f"{base} is bound in an expression over tiles")
