@@ -293,7 +293,7 @@ def _tile(tiles, name, size, default):
 
 
 def _load(tensor, index, where, shape, fill=None):
-    """A tile of a tensor where that holds; elsewhere the fill, or rubbish: NaN, the least integer."""
+    """A tile of a tensor where that holds; elsewhere the fill, or rubbish: NaN, least integers."""
     kind = tensor.dtype.kind
     rubbish = np.nan if kind == "f" else True if kind == "b" else np.iinfo(tensor.dtype).min
     rubbish = rubbish if fill is None else fill
@@ -304,7 +304,7 @@ def _load(tensor, index, where, shape, fill=None):
     return np.broadcast_to(found, shape)
 
 
-def _dot(subscripts, left, right, where):
+def _dot(subscripts, left, right, where, dtype):
     """Sums of products where that holds; each operand counts only where some product does."""
     inputs, output = subscripts.split("->")
     first, second, over = inputs.split(",")
@@ -316,10 +316,10 @@ def _dot(subscripts, left, right, where):
         kept = [a for a in over if a in axes]
         seen = np.transpose(seen, sorted(range(len(kept)), key=lambda i: axes.index(kept[i])))
         shape = [sizes[a] if a in kept else 1 for a in axes]
-        operands.append(np.where(np.reshape(seen, shape), x, 0).astype(x.dtype))
+        operands.append(np.where(np.reshape(seen, shape), x, 0).astype(dtype))
     if set(over) <= set(first) or set(over) <= set(second):
         return np.einsum(f"{first},{second}->{output}", *operands)
-    weights = np.asarray(where, operands[0].dtype)
+    weights = np.asarray(where, dtype)
     return np.einsum(f"{first},{second},{over}->{output}", *operands, weights)
 
 
@@ -356,8 +356,11 @@ def _put(out, here, index, value, where, guard, shape, combine="set"):
         return
     ufunc = {"sum": np.add, "max": np.maximum, "min": np.minimum}[combine]
     if combine != "sum":  # what nothing was stored to has no value yet
-        fresh = ~here
-        out[fresh] = -np.inf if combine == "max" else np.inf
+        integers = out.dtype.kind in "iu"
+        least, most = (
+            (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if integers else (-np.inf, np.inf)
+        )
+        out[~here] = least if combine == "max" else most
     ufunc.at(out, places, values)
     here[places] = True
 
@@ -372,6 +375,14 @@ def _high(x, inside):
     """The greatest of the coordinates that are inside."""
     x, inside = np.broadcast_arrays(x, inside)
     return np.max(x[inside]) if inside.any() else np.int64(-1)
+
+
+def _programs(seed, *starts):
+    """The first coordinates of every tile of the parallel axes, in a random order if seeded."""
+    places = list(np.ndindex(*map(len, starts)))
+    if seed is not None:
+        np.random.default_rng((int(seed), len(places))).shuffle(places)
+    return [tuple(s[i] for s, i in zip(starts, place)) for place in places]
 
 
 def _any_order(starts, seed):

@@ -54,7 +54,7 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_walk import statements
-from attnc.ir.types import Kind
+from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DEFAULTS: Final = {"par": "16", "stream": "32", "step": "1", "whole": "None"}
@@ -105,7 +105,7 @@ class TileExpressions(Functions):
             case Choice():
                 return self._plain(self._choice(expr))
             case Apply(function="low" | "high" as name, arguments=(Var(name=variable),)):
-                return Term(Code(self._function_of().bound(name, variable)), Kind.I64)
+                return Term(Code(self._function_of().bound(name, variable, self)), Kind.I64)
             case Apply(function="tile", arguments=(Var(name=variable),)):
                 return Term(Code(self._function_of().tile_size(variable)), Kind.I64)
             case Apply(function="within", arguments=(Var(name=variable),)):
@@ -138,6 +138,8 @@ class TiledFunction(Function):
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _order: tuple[str, ...] = ()
     _kernel_axes: tuple[Axis, ...] = ()
+    _values: dict[str, Type] = field(default_factory=dict)
+    """Types of the kernel's own values."""
     _given: tuple[Expr, ...] = ()
     """Conditions that hold for every lane of the range that is emitted."""
 
@@ -208,22 +210,34 @@ class TiledFunction(Function):
         self._kernel_axes = kernel.axes
         self._order = tuple(a.name for a in kernel.axes)
         self.coords = {c.name: c for c in kernel.coords}
-        self._kinds, self.axes = {}, {}
+        self._kinds, self._values, self.axes = {}, {}, {}
         self.lines.extend(["", f"# {kernel.name}"])
         depth = 0
         for axis in kernel.axes:
-            size = f'_tile(_tiles, "{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]})'
-            self.lines.append(f"{self.tile_size(axis.name)} = {size if axis.kind != 'step' else 1}")
-            self.lines.append(f"{self._high(axis.name)} = {self._text(axis.size)}")
+            high = self._high(axis.name)
+            self._line(f"{high} = {self._text(axis.size, depth)}", depth)
+            size = f'_tile(_tiles, "{axis.name}", {high}, {DEFAULTS[axis.kind]})'
+            self._line(f"{self.tile_size(axis.name)} = {size if axis.kind != 'step' else 1}", depth)
         for axis in kernel.axes:
             if axis.kind == "whole":
                 self.lines.append(f"{self.coordinate(axis.name)} = {self._padded(axis)}")
-        for axis in kernel.axes:
-            if axis.kind == "par":
-                whole = Range(Int(0), axis.size)
-                self._for(axis.name, whole, depth, axis.name in kernel.reversed)
-                depth += 1
+        parallel = [a for a in kernel.axes if a.kind == "par"]
+        if parallel:
+            self._programs(parallel, kernel.reversed)
+            depth += 1
         self._statements(kernel.body, depth)
+
+    def _programs(self, axes: Sequence[Axis], backward: tuple[str, ...]) -> None:
+        """One loop over the tiles of all parallel axes: Python nests only so many."""
+        ranges, starts = [], []
+        for axis in axes:
+            part = f"range(0, {self._high(axis.name)}, {self.tile_size(axis.name)})"
+            ranges.append(part + ("[::-1]" if axis.name in backward else ""))
+            starts.append(self._start(axis.name))
+        self._line(f"for {_tuple(starts)} in _programs(_shuffle, {', '.join(ranges)}):", 0)
+        for axis, start in zip(axes, starts, strict=True):
+            tile = self.tile_size(axis.name)
+            self._line(f"{self.coordinate(axis.name)} = np.arange({start}, {start} + {tile})", 1)
 
     def tile_size(self, axis: str) -> str:
         """The Python name of the size of an axis' tiles."""
@@ -237,9 +251,9 @@ class TiledFunction(Function):
         """Which lanes of an axis lie in the range that is gone through."""
         return f"({self.coordinate(axis)} < {self._high(axis)})"
 
-    def bound(self, which: str, variable: str) -> str:
+    def bound(self, which: str, variable: str, emitter: TileExpressions) -> str:
         """The least or greatest coordinate of a tile within its extents."""
-        term = self._emitter([]).top(Var(variable))
+        term = emitter.top(Var(variable))
         axes = sorted(term.value.axes, key=self._order.index)
         inside = [aligned(Code(self.within(a), (a,)), tuple(axes), self._order.index) for a in axes]
         holds = " & ".join(i.text for i in inside)
@@ -247,20 +261,30 @@ class TiledFunction(Function):
         return f"_{which}({array.text}, {holds})"
 
     def _padded(self, axis: Axis) -> str:
-        size, tile = self._text(axis.size), self.tile_size(axis.name)
+        size, tile = self._high(axis.name), self.tile_size(axis.name)
         return f"np.arange(-(-{size} // {tile}) * {tile})"
 
-    def _for(self, axis: str, part: Range, depth: int, backward: bool, ordered: bool = False) -> None:
-        start, tile = self.names.of("start", f"_{axis}0"), self.tile_size(axis)
-        low, high, step = map(self._text, (part.low, part.high, part.step))
-        stride = tile if part.step == Int(1) else f"{tile} * {step}"
+    def _start(self, axis: str) -> str:
+        """The first coordinate of the current tile."""
+        return self.names.of("start", f"_{axis}0")
+
+    def _for(self, item: Loop, part: Range, depth: int) -> None:
+        """The head of a loop over the tiles of one range."""
+        axis, kind = item.axis, self.tile_kind(item.axis)
+        start, tile, high = self._start(axis), self.tile_size(axis), self._high(axis)
+        self._line(f"{high} = {self._text(part.high, depth)}", depth)
+        low, stride = self._text(part.low, depth), tile
+        if part.step != Int(1):
+            step = self.temporary()
+            self._line(f"{step} = {self._text(part.step, depth)}", depth)
+            stride = f"{tile} * {step}"
         starts = f"range({low}, {high}, {stride})"
-        if backward:
+        if item.backward:
             starts = f"reversed({starts})"
-        elif not ordered:
+        elif not (item.ordered or kind == "step" or self._stateful(item)):
             starts = f"_any_order({starts}, _shuffle)"
         self._line(f"for {start} in {starts}:", depth)
-        if self.tile_kind(axis) == "step":
+        if kind == "step":
             self._line(f"{self.coordinate(axis)} = np.int64({start})", depth + 1)
             return
         end = f"{start} + {stride}" + ("" if part.step == Int(1) else f", {step}")
@@ -294,9 +318,11 @@ class TiledFunction(Function):
             case TopK():
                 self._topk(item, depth)
             case Let():
-                self._line(f"{self.value(item.name)} = {self._text(item.value)}", depth)
+                value = self._code(item.value, (), depth, item.kind)
+                self._values[item.name] = self._types_of()(item.value)
+                self._line(f"{self.value(item.name)} = {value}", depth)
             case If():
-                self._line(f"if {self._text(item.condition)}:", depth)
+                self._line(f"if {self._text(item.condition, depth)}:", depth)
                 self._statements(item.body, depth + 1)
             case Loop():
                 self._loop_of(item, depth)
@@ -320,18 +346,20 @@ class TiledFunction(Function):
         subscripts = ["".join(letters[a] for a in group) for group in (*sides, axes, item.axes)]
         left, right = self.tile(item.left), self.tile(item.right)
         product = f"{','.join(subscripts[:3])}->{subscripts[3]}"
-        text = f'_dot("{product}", {left}, {right}, {term.value.text})'
+        kind = HELD_AS[item.kind]
+        text = f'_dot("{product}", {left}, {right}, {term.value.text}, {kind})'
         self._define(item.target, item.axes, item.kind, text, depth)
 
     def _fold(self, item: Fold, depth: int) -> None:
         axes = tuple(a for a in self._order if a in (*item.axes, *item.over))
-        value = self._code(item.value, axes, depth, item.kind)
+        first = item.op in ("argmax", "argmin")
+        value = self._code(item.value, axes, depth, None if first else item.kind)
         where = self._predicate(item.where, axes, depth)
-        if item.op in ("argmax", "argmin"):
+        if first:
             (over,) = item.over
             lanes = f"np.broadcast_to({value}, {self._lengths(axes)}), {where}"
-            first = f"_first(np.{item.op[3:]}imum, {lanes}, {axes.index(over)})"
-            text = f"_at({self.coordinate(over)}, {first})"
+            place = f"_first(np.{item.op[3:]}imum, {lanes}, {axes.index(over)})"
+            text = f"_at({self.coordinate(over)}, {place})"
             self._define(item.target, item.axes, item.kind, text, depth)
             return
         places = tuple(axes.index(a) for a in item.over)
@@ -366,22 +394,36 @@ class TiledFunction(Function):
             kind = HELD_AS[carry.kind]
             text = f"np.full({self._lengths(carry.axes)}, {start}, {kind})"
             self._define(carry.name, carry.axes, carry.kind, text, depth)
-        assert self.plan is not None
-        ordered = item.backward or self.tile_kind(item.axis) == "step" or self._stateful(item)
         for part in reversed(item.ranges) if item.backward else item.ranges:
-            self._line(f"{self._high(item.axis)} = {self._text(part.high)}", depth)
-            self._for(item.axis, part, depth, item.backward, ordered)
-            before, self._given = self._given, (*self._given, *(item.given if part.full else ()))
+            self._for(item, part, depth)
+            before = self._given
             if part.full:
-                for condition in (*item.given, Apply("within", (Var(item.axis),))):
-                    holds = self._code(condition, self._order, depth + 1)
-                    self._line(f"assert np.all({holds})", depth + 1)
+                self._checked_full(item, depth + 1)
+                self._given = (*self._given, *item.given)
             self._statements(item.body, depth + 1)
             nexts = [self._next(c, depth + 1) for c in item.carries]
             names = [self.tile(c.name) for c in item.carries]
             if names:
                 self._line(f"{', '.join(names)} = {', '.join(nexts)}", depth + 1)
+            elif not item.body:
+                self._line("pass", depth + 1)
             self._given = before
+
+    def _checked_full(self, item: Loop, depth: int) -> None:
+        """Asserts what a full range claims, for the lanes within parallel extents.
+
+        Those beyond are rows that nothing stores. That a lane is within such an extent itself is
+        claimed for all of them.
+        """
+        for condition in (*item.given, Apply("within", (Var(item.axis),))):
+            term = self._term(condition, depth)
+            text = f"({term.value.text})"
+            for axis in self._kernel_axes:
+                own = Compare(("<",), (Var(axis.name), axis.size))
+                if axis.kind == "par" and axis.name in term.value.axes and condition != own:
+                    beyond = Code(f"~{self.within(axis.name)}", (axis.name,))
+                    text += f" | {aligned(beyond, term.value.axes, self._order.index).text}"
+            self._line(f"assert np.all({text})", depth)
 
     def _stateful(self, item: Loop) -> bool:
         """Whether the order of a loop's tiles matters: a scan goes along its axis."""
@@ -437,8 +479,11 @@ class TiledFunction(Function):
             found |= set(self._emitter([]).top(expr).value.axes)
         return found
 
+    def _types_of(self) -> TileTypes:
+        return TileTypes({**self.facts.values, **self._values}, self.facts.types, self._kinds)
+
     def _emitter(self, lines: list[str]) -> TileExpressions:
-        return TileExpressions(self, TileTypes(self.facts.values, self.facts.types, self._kinds), self._order, lines=lines)
+        return TileExpressions(self, self._types_of(), self._order, lines=lines)
 
     def _term(self, expr: Expr, depth: int) -> Term:
         lines: list[str] = []
@@ -461,9 +506,9 @@ class TiledFunction(Function):
             self._line(line, depth)
         return aligned(term.value, axes, self._order.index).text
 
-    def _text(self, expr: Expr) -> str:
-        """A number of the whole kernel."""
-        return self._emitter([]).top(expr).value.text
+    def _text(self, expr: Expr, depth: int = 0) -> str:
+        """A number of the whole tile."""
+        return self._code(expr, (), depth)
 
     def _lengths(self, axes: tuple[str, ...]) -> str:
         return _tuple([f"{self.coordinate(a)}.size" for a in axes])
