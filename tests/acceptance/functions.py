@@ -82,6 +82,11 @@ def _logarithm(of: Callable[[Array], Array], scale: float = 1.0) -> Any:
     return carried
 
 
+def _grown(x: Array, e: Array, y: Array) -> Array:
+    """exp(x + e) - exp(x), which is nothing where x is far below 0, however large the error is."""
+    return np.exp(x + e) * -np.expm1(-e)
+
+
 def _sigmoid(x: Array, e: Array, y: Array) -> Array:
     return np.minimum(y, sigmoid(-x)) * np.expm1(e)
 
@@ -99,16 +104,16 @@ def _sine_units(x: Array, y: Array) -> Array:
 
 
 RULES: Final = {
-    "exp": Rule(np.exp, lambda x, e, y: y * np.expm1(e), _exponential),
+    "exp": Rule(np.exp, _grown, _exponential),
     "exp2": Rule(
         np.exp2,
-        lambda x, e, y: y * np.expm1(e * math.log(2)),
+        lambda x, e, y: _grown(x * math.log(2), e * math.log(2), y),
         _relative,
         lambda x: x == np.rint(x),
     ),
     "expm1": Rule(
         np.expm1,
-        lambda x, e, y: np.exp(x) * np.expm1(e),
+        _grown,
         lambda x, y: FUNCTION * np.abs(y) + np.abs(x) * np.exp(x),
     ),
     "log": Rule(np.log, _logarithm(lambda x: x), _absolute, lambda x: x == 1),
@@ -187,8 +192,9 @@ def power(a: Estimate, b: Estimate, literal: int | None, budget: Budget) -> Esti
         logarithm = np.log(np.abs(a.value))
         share = np.where(np.abs(a.value) > a.error, a.error / np.abs(a.value), 1.0)
         moved = -np.abs(b.value) * np.log1p(-share) + np.abs(logarithm) * b.error * (1 + share)
-        carried = size * np.expm1(moved)
-        units = (FUNCTION + 3 * np.abs(b.value * logarithm)) * size
+        grown = _grown(b.value * logarithm, moved, size)
+        carried = np.where(a.value > 0, grown, size * np.expm1(moved))
+        units = np.where(size == 0, 0.0, (FUNCTION + 3 * np.abs(b.value * logarithm)) * size)
         exact = (b.value == 0) | (a.exact & ((a.value == 0) | (a.value == 1) | (b.value == 1)))
         exact &= b.exact
     carried = np.where(a.exact & b.exact, 0.0, carried)
