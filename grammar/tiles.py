@@ -146,6 +146,8 @@ class _Reader:
     def _line(self, line: Line) -> None:
         first = line.tokens[0]
         if self.lost is not None and line.indent > self.lost:
+            if first.type == "CARRY" and len(line.tokens) > 1:  # what comes after it may read it
+                self._keep(line.tokens[1])
             return
         self.lost = None
         while self.blocks and line.indent <= self.blocks[-1].indent:
@@ -176,10 +178,18 @@ class _Reader:
     def _lose(self, line: Line) -> None:
         """Keeps what a refused line would define from being reported as unknown."""
         self.lost = line.indent
+        first, *rest = line.tokens
+        if first.type == "NAME":
+            self._keep(first)
+        elif first.type in ("AXIS", "CARRY") and rest and rest[0].type == "NAME":
+            self._keep(rest[0], axis=first.type == "AXIS")
+
+    def _keep(self, name: Token, axis: bool = False) -> None:
         names = self.blocks[-1].names if self.blocks else self.names
-        first = line.tokens[0]
-        if first.type == "NAME" and first.value not in names.known:
-            self._defined(names, first, as_tile, "tile")
+        if name.value not in names.known:
+            kind = Named(as_variable, "axis", span(name)) if axis else None
+            names.known[name.value] = kind or Named(as_tile, "tile", span(name))
+            self.awaited.pop(name.value, None)
 
     # Lines outside of kernels
 
@@ -257,16 +267,14 @@ class _Reader:
                     self.report.error(f"unknown name '{name}'", place)
                 self.awaited.clear()
                 self.kernels.append(replace(block.item, body=body))
-            case Loop(carries=carries):
+            case Loop(carries=carries) | If(carries=carries) as item:
                 for carry in carries:
                     if carry.name not in block.nexts:
-                        message = f"the loop has no next value of '{carry.name}'"
+                        message = f"the block has no next value of '{carry.name}'"
                         self.report.error(message, self._at(block, carry.name))
                     self.blocks[-1].names.known[carry.name] = block.names.known[carry.name]
                 carries = tuple(replace(c, next=block.nexts.get(c.name, c.next)) for c in carries)
-                self._add(replace(block.item, carries=carries, body=body))
-            case If():
-                self._add(replace(block.item, body=body))
+                self._add(replace(item, carries=carries, body=body))
 
     def _at(self, block: _Block, name: str) -> Span:
         return block.names.known[name].place
@@ -293,17 +301,17 @@ class _Reader:
                 self._coordinate(block, kernel, node)
             case Given(condition=condition), Loop() as loop if not (loop.carries or block.body):
                 block.item = replace(loop, given=(*loop.given, names(condition)))
-            case Carry(), Loop() as loop if not block.body:
+            case Carry(), Loop() | If() as loop if not block.body:
                 start, axes = self.blocks[-2].names(node.start), names.axes(node.axes)
                 name = self._defined(names, node.name, as_tile, "tile")
                 item = Carry(name, axes, node.kind, start, start)
                 block.item = replace(loop, carries=(*loop.carries, item))
-            case Next(name=name, value=value), Loop(carries=carries):
+            case Next(name=name, value=value), Loop(carries=carries) | If(carries=carries):
                 if name not in {c.name for c in carries} - block.nexts.keys():
-                    raise self._misplaced(f"the loop carries no '{name}' without a next", name)
+                    raise self._misplaced(f"the block carries no '{name}' without a next", name)
                 block.nexts[str(name)] = names(value)
             case _, _ if block.nexts:
-                raise self._misplaced("`next` ends a loop", first)
+                raise self._misplaced("`next` ends a block", first)
             case ((Let() | Load() | Map() | Dot() | Fold() | TileScan() | TileTopK() | Store()), _):
                 self._add(self._resolved(node, names))
             case _:

@@ -57,7 +57,8 @@ class Coord:
 class Buffer:
     """A tensor between kernels; `presence` says how its absent points are told.
 
-    `all`: there are none. `byte`: by a second buffer of bytes, read as `T?`.
+    `all`: there are none. `byte`: by a second buffer of bytes, read as `T?`; what lies there may be
+    anything.
     """
 
     name: str
@@ -166,7 +167,7 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """A tile that a loop carries: its value before the first round and after each."""
+    """A tile that a loop or an `if` carries: its value before the first round and after each."""
 
     name: str
     axes: tuple[str, ...]
@@ -210,10 +211,14 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """`if condition`: the body where a number of the whole tile says so."""
+    """`if condition carry ...`: the body where a number of the whole tile says so.
+
+    It is a loop of one round or none: what it carries stays as it was where there is none.
+    """
 
     condition: Expr
     body: tuple[Statement, ...]
+    carries: tuple[Carry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

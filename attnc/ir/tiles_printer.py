@@ -83,8 +83,7 @@ def statement(item: Statement) -> Iterator[str]:
             yield f"let {item.name}: {item.kind} = {_text(item.value)}"
         case If():
             yield f"if {_text(item.condition)}"
-            for inner in item.body:
-                yield from (INDENT + line for line in statement(inner))
+            yield from _block(item)
         case Loop():
             yield from _loop(item)
         case Store():
@@ -102,6 +101,11 @@ def _loop(item: Loop) -> Iterator[str]:
     yield f"for {item.axis}{order} in {', '.join(map(_range, item.ranges))}"
     for condition in item.given:
         yield f"{INDENT}given {_text(condition)}"
+    yield from _block(item)
+
+
+def _block(item: Loop | If) -> Iterator[str]:
+    """What is inside, between what is carried before and after."""
     for carry in item.carries:
         yield f"{INDENT}carry {_carried(carry)} = {_text(carry.start)}"
     for inner in item.body:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Bool, Choice, Compare, Expr, Int, Logical, Name, Value, Var
@@ -33,18 +34,21 @@ class Prover:
 
     def exists(self, axis: str, predicate: Expr) -> bool:
         """Whether lanes for which a predicate holds lie within the extent of an axis."""
-        return self._always(predicate, lambda p: self._below(axis, p)) and (
-            self._begins(axis) or self._always(predicate, lambda p: self._least(Var(axis), p))
+        return self._always(predicate, partial(self._below, axis)) and (
+            self._begins(axis) or self._always(predicate, partial(self._least, Var(axis)))
         )
 
     def inside(self, index: Expr, size: Expr, predicate: Expr) -> bool:
         """Whether an index lies within a size, for lanes that exist and a predicate holds for."""
-        upper = self._fits(index, size) or self._always(
-            predicate, lambda p: self._less(index, size, p)
+        forms = {index, self._value(index)}
+        return any(self._ends_within(form, size, predicate) for form in forms) and any(
+            self.nonnegative(form) or self._always(predicate, partial(self._least, form))
+            for form in forms
         )
-        return upper and (
-            self.nonnegative(index) or self._always(predicate, lambda p: self._least(index, p))
-        )
+
+    def _ends_within(self, index: Expr, size: Expr, predicate: Expr) -> bool:
+        less = partial(self._less, index, size)
+        return self._fits(index, size) or self._always(predicate, less)
 
     def _fits(self, index: Expr, size: Expr) -> bool:
         """Whether an index is less than a size because of what it is."""
@@ -56,9 +60,11 @@ class Prover:
                 own, less = _shifted(self.axes[name].size)
                 steady = self.axes[name].kind != "step" or self.ends(name)
                 return own == least and more + less <= extra and steady
-            case Var(name=name) if name in self.coords:
-                own, less = _shifted(self.coords[name][1])
-                return own == least and more + less <= extra
+            case Binary(op="//", left=Var(name=name), right=divisor) if name in self.axes:
+                products = (Binary("*", size, divisor), Binary("*", divisor, size))
+                return more <= 0 and self._meaning(self.axes[name].size) in products
+            case Binary(op="%", right=divisor):
+                return divisor == size and more <= 0
             case _:
                 return False
 
@@ -88,11 +94,14 @@ class Prover:
         for a, op, b in _relations(condition):
             match self._value(a), op:  # p // W < H says p < H * W
                 case Binary(op="//", left=Var(name=name), right=divisor), "<" if name == axis:
-                    if size in (Binary("*", b, divisor), Binary("*", divisor, b)):
+                    if self._meaning(size) in (Binary("*", b, divisor), Binary("*", divisor, b)):
                         return True
                 case _:
                     pass
         return False
+
+    def _meaning(self, expr: Expr) -> Expr:
+        return self.meanings.get(expr, expr)
 
     def _value(self, expr: Expr) -> Expr:
         if isinstance(expr, Var) and expr.name in self.coords:

@@ -273,8 +273,7 @@ class _Body:
             case If():
                 self._whole(item.condition, "a condition of `if`")
                 self.condition(item.condition)
-                inner = self._inner(self.loops)
-                inner.body(item.body)
+                self._block(item, self._inner(self.loops))
             case Loop():
                 self._loop(item)
             case Store():
@@ -515,25 +514,29 @@ class _Body:
                 self.integer(bound, "a bound")
         inner = self._inner((*self.loops, item))
         for carry in item.carries:
-            self._fits(self.type(carry.start), carry.name, carry.kind)
-            self._along(carry, self.axes_of(carry.start))
             if item.axis in carry.axes:
                 raise self.wrong(f"{carry.name} would carry tiles of {item.axis} out of its loop")
         for condition in item.given:
             inner.condition(condition)
+        if self._ordered_rounds(item):  # rounds before have stored
+            inner.stores |= _stored(item.body)
+        self._block(item, inner)
+
+    def _block(self, item: Loop | If, inner: _Body) -> None:
+        """What a block carries, and its body."""
+        for carry in item.carries:
+            self._fits(self.type(carry.start), carry.name, carry.kind)
+            self._along(carry, self.axes_of(carry.start))
         for carry in item.carries:
             self._ordered(carry.axes)
             self._define(carry)
             inner.tiles[carry.name] = self.tiles[carry.name]
-        inside = frozenset(s.tensor for s in statements(item.body) if isinstance(s, Store))
-        if self._ordered_rounds(item):  # rounds before have stored
-            inner.stores |= inside
         inner.body(item.body)
         inner.item = item
         for carry in item.carries:
             inner._fits(inner.type(carry.next), carry.name, carry.kind)
             inner._along(carry, inner.axes_of(carry.next))
-        self.stores |= inside
+        self.stores |= _stored(item.body)
 
     def _ordered_rounds(self, item: Loop) -> bool:
         """Whether the rounds of a loop run in the order of its ranges."""
@@ -591,6 +594,10 @@ class _Body:
         missing = (lanes | rounds | parallel) - index - fixed
         if missing:
             raise self.wrong(f"places are set anew along {_listed(missing)}")
+
+
+def _stored(body: Iterable[Statement]) -> frozenset[str]:
+    return frozenset(s.tensor for s in statements(body) if isinstance(s, Store))
 
 
 def _fixed(condition: Expr) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from attnc.ir.expr import Expr, Logical, Name
 from attnc.ir.tiles import (
+    Carry,
     Dot,
     Fold,
     If,
@@ -46,8 +47,8 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
             return (value, where)
         case Store(index=index, value=value, where=where, guard=guard):
             return (*index, value, where, guard)
-        case If(condition=condition):
-            return (condition,)
+        case If(condition=condition, carries=carries):
+            return (condition, *(e for c in carries for e in (c.start, c.next)))
         case Loop(ranges=ranges, carries=carries, given=given):
             bounds = (e for r in ranges for e in (r.low, r.high, r.step))
             return (*bounds, *given, *(e for c in carries for e in (c.start, c.next)))
@@ -98,17 +99,20 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 guard=change(item.guard),
             )
         case If():
-            return replace(item, condition=change(item.condition))
+            return replace(
+                item, condition=change(item.condition), carries=_carried(item.carries, change)
+            )
         case Loop():
             ranges = tuple(
                 replace(r, low=change(r.low), high=change(r.high), step=change(r.step))
                 for r in item.ranges
             )
-            carries = tuple(
-                replace(c, start=change(c.start), next=change(c.next)) for c in item.carries
-            )
             given = tuple(map(change, item.given))
-            return replace(item, ranges=ranges, carries=carries, given=given)
+            return replace(item, ranges=ranges, carries=_carried(item.carries, change), given=given)
+
+
+def _carried(carries: tuple[Carry, ...], change: Callable[[Expr], Expr]) -> tuple[Carry, ...]:
+    return tuple(replace(c, start=change(c.start), next=change(c.next)) for c in carries)
 
 
 def rewritten(

@@ -292,6 +292,13 @@ def _tile(tiles, name, size, default):
     return max(1, int(size if found is None else found))
 
 
+def _unset(shape, dtype):
+    """A tensor that nothing was stored to: rubbish, NaN or the least integer."""
+    kind = np.dtype(dtype).kind
+    rubbish = np.nan if kind == "f" else True if kind == "b" else np.iinfo(dtype).min
+    return np.full(shape, rubbish, dtype)
+
+
 def _load(tensor, index, where, shape, fill=None):
     """A tile of a tensor where that holds; elsewhere the fill, or rubbish: NaN, least integers."""
     kind = tensor.dtype.kind
@@ -338,9 +345,9 @@ def _fold(op, x, where, shape, axis, dtype):
 
 
 def _put(out, here, index, value, where, guard, shape, combine="set"):
-    """Stores the lanes that the guard lets through, and which of them are present.
+    """Stores the lanes that the guard lets through, and which of them are present: else rubbish.
 
-    What combines with what is there leaves absent lanes out; a sum starts at 0.
+    What combines with what is there leaves absent lanes out; it starts from what changes nothing.
     """
     out, here, index = np.atleast_1d(out), np.atleast_1d(here), index or (0,)
     shape = shape or (1,)
@@ -351,16 +358,15 @@ def _put(out, here, index, value, where, guard, shape, combine="set"):
     places = tuple(np.broadcast_to(i, shape)[lanes] for i in index)
     values = np.broadcast_to(value, shape)[lanes]
     if combine == "set":
-        out[places] = values
+        out[places] = np.where(present[lanes], values, _unset((), out.dtype))
         here[places] = present[lanes]
         return
     ufunc = {"sum": np.add, "max": np.maximum, "min": np.minimum}[combine]
-    if combine != "sum":  # what nothing was stored to has no value yet
-        integers = out.dtype.kind in "iu"
-        least, most = (
-            (np.iinfo(out.dtype).min, np.iinfo(out.dtype).max) if integers else (-np.inf, np.inf)
-        )
-        out[~here] = least if combine == "max" else most
+    least, most = -np.inf, np.inf
+    if out.dtype.kind in "iu":
+        least, most = np.iinfo(out.dtype).min, np.iinfo(out.dtype).max
+    start = {"sum": 0, "max": least, "min": most}[combine]
+    out[~here] = start  # what nothing was stored to has no value yet
     ufunc.at(out, places, values)
     here[places] = True
 

@@ -173,7 +173,7 @@ class TiledFunction(Function):
             kind, shape = HELD_AS[self.facts.types[name].kind], self._shape_of(name)
             self.lines.extend(
                 [
-                    f"{self._array(name)} = np.zeros({shape}, {kind})",
+                    f"{self._array(name)} = _unset({shape}, {kind})",
                     f"{self._here(name)} = np.zeros({shape}, bool)",
                 ]
             )
@@ -322,8 +322,9 @@ class TiledFunction(Function):
                 self._values[item.name] = self._types_of()(item.value)
                 self._line(f"{self.value(item.name)} = {value}", depth)
             case If():
+                self._starts(item.carries, depth)
                 self._line(f"if {self._text(item.condition, depth)}:", depth)
-                self._statements(item.body, depth + 1)
+                self._inside(item, depth + 1)
             case Loop():
                 self._loop_of(item, depth)
             case Store():
@@ -389,25 +390,33 @@ class TiledFunction(Function):
         self._define(item.target, item.axes, item.kind, text, depth)
 
     def _loop_of(self, item: Loop, depth: int) -> None:
-        for carry in item.carries:
-            start = self._code(carry.start, carry.axes, depth, carry.kind)
-            kind = HELD_AS[carry.kind]
-            text = f"np.full({self._lengths(carry.axes)}, {start}, {kind})"
-            self._define(carry.name, carry.axes, carry.kind, text, depth)
+        self._starts(item.carries, depth)
         for part in reversed(item.ranges) if item.backward else item.ranges:
             self._for(item, part, depth)
             before = self._given
             if part.full:
                 self._checked_full(item, depth + 1)
                 self._given = (*self._given, *item.given)
-            self._statements(item.body, depth + 1)
-            nexts = [self._next(c, depth + 1) for c in item.carries]
-            names = [self.tile(c.name) for c in item.carries]
-            if names:
-                self._line(f"{', '.join(names)} = {', '.join(nexts)}", depth + 1)
-            elif not item.body:
-                self._line("pass", depth + 1)
+            self._inside(item, depth + 1)
             self._given = before
+
+    def _starts(self, carries: tuple[Carry, ...], depth: int) -> None:
+        """What a block carries, before it."""
+        for carry in carries:
+            start = self._code(carry.start, carry.axes, depth, carry.kind)
+            kind = HELD_AS[carry.kind]
+            text = f"np.full({self._lengths(carry.axes)}, {start}, {kind})"
+            self._define(carry.name, carry.axes, carry.kind, text, depth)
+
+    def _inside(self, item: Loop | If, depth: int) -> None:
+        """The body of a block and the next values of what it carries."""
+        self._statements(item.body, depth)
+        nexts = [self._next(c, depth) for c in item.carries]
+        names = [self.tile(c.name) for c in item.carries]
+        if names:
+            self._line(f"{', '.join(names)} = {', '.join(nexts)}", depth)
+        elif not item.body:
+            self._line("pass", depth)
 
     def _checked_full(self, item: Loop, depth: int) -> None:
         """Asserts what a full range claims, for the lanes within parallel extents.

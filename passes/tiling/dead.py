@@ -13,9 +13,7 @@ def without_dead(kernel: Kernel) -> Kernel:
     return replace(kernel, body=_live(kernel.body, set())[0])
 
 
-def _live(
-    body: tuple[Statement, ...], needed: set[str]
-) -> tuple[tuple[Statement, ...], set[str]]:
+def _live(body: tuple[Statement, ...], needed: set[str]) -> tuple[tuple[Statement, ...], set[str]]:
     """What is needed of some statements and before them, given what is needed after them."""
     needed = set(needed)
     kept: list[Statement] = []
@@ -24,15 +22,11 @@ def _live(
             case Store() | Let():
                 kept.append(item)
                 needed |= reads(item)
-            case Loop():
-                loop = _loop(item, needed)
-                if loop.carries or any(isinstance(s, Store) for s in statements(loop.body)):
-                    kept.append(loop)
-                    needed |= reads(loop)
-            case If():
-                inner, needed = _live(item.body, needed)
-                kept.append(replace(item, body=inner))
-                needed |= names(item.condition)
+            case Loop() | If():
+                block = _block(item, needed)
+                if block.carries or any(isinstance(s, Store) for s in statements(block.body)):
+                    kept.append(block)
+                    needed |= reads(block)
             case _:
                 if item.target in needed:
                     kept.append(item)
@@ -40,13 +34,13 @@ def _live(
     return tuple(reversed(kept)), needed
 
 
-def _loop(loop: Loop, after: set[str]) -> Loop:
-    """The loop with what it carries for those after it, or for itself."""
-    wanted = {c.name for c in loop.carries} & after
+def _block(block: Loop | If, after: set[str]) -> Loop | If:
+    """The block with what it carries for those after it, or for itself."""
+    wanted = {c.name for c in block.carries} & after
     while True:
-        carries = tuple(c for c in loop.carries if c.name in wanted)
-        body, needed = _live(loop.body, names(*(c.next for c in carries)))
-        more = {c.name for c in loop.carries} & needed - wanted
+        carries = tuple(c for c in block.carries if c.name in wanted)
+        body, needed = _live(block.body, names(*(c.next for c in carries)))
+        more = {c.name for c in block.carries} & needed - wanted
         if not more:
-            return replace(loop, carries=carries, body=body)
+            return replace(block, carries=carries, body=body)
         wanted |= more
