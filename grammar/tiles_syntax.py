@@ -53,9 +53,11 @@ KINDS: Final = {str(k): k for k in Kind}
 BEGINS: Final = "let buffer kernel axis coord for given carry next store".split()
 DEFINES: Final = "load map dot reduce scan topk".split()
 TRUE: Final = BoolExpr(True)
+STARTS: Final = ["header", "statement", "line"]
 
 
-def _text() -> str:
+def text_of_grammar() -> str:
+    """The grammar of the language and behind it that of plans."""
     own = resources.files(__package__).joinpath("tiles.lark").read_text(encoding="utf-8")
     return grammar_text() + own
 
@@ -63,14 +65,16 @@ def _text() -> str:
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
     with uncompared():
-        starts = ["header", "statement", "line"]
-        return Lark(_text(), parser="lalr", lexer=Tokens, start=starts, transformer=_Builder())
+        return Lark(
+            text_of_grammar(), parser="lalr", lexer=Tokens, start=STARTS, transformer=_Builder()
+        )
 
 
 @lru_cache(maxsize=1)
 def lexer() -> Lark:
+    """Cuts a text of level 2 into tokens."""
     with uncompared():
-        return Lark(_text(), parser=None, lexer="basic", start=["line", "unknown"])
+        return Lark(text_of_grammar(), parser=None, lexer="basic", start=["line", "unknown"])
 
 
 # Lines

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lark import Lark
 
 import attnc
 from attnc.backends.numpy.tiled import emit_tiled
@@ -19,6 +20,7 @@ from attnc.backends.options import Options
 from attnc.errors import InternalError, Source, SpecError
 from attnc.grammar.syntax import MAX_DEPTH, MAX_TEXT
 from attnc.grammar.tiles import MAX_BLOCKS, parse
+from attnc.grammar.tiles_syntax import STARTS, text_of_grammar
 from attnc.ir import tiles_printer
 from attnc.ir.expr import Apply, Bool, Name, Read, Value, Var
 from attnc.ir.tiles import Axis, Loop, Plan, Statement, Store
@@ -102,6 +104,16 @@ EVERYTHING = (FOLDER / "forms.txt").read_text("utf-8")
 
 def test_words_are_names_where_they_are_names() -> None:
     same(parse(Source("forms.txt", EVERYTHING)))
+
+
+def test_the_grammar_has_no_conflicts() -> None:
+    pytest.importorskip("interegular")
+    assert Lark(text_of_grammar(), parser="lalr", start=[*STARTS, "unknown"], strict=True)
+
+
+def test_the_page_shows_a_plan_that_runs() -> None:
+    page = (examples.ROOT / "docs" / "level2.md").read_text("utf-8")
+    assert f"```text\n{written('chunked_recurrence')}```" in page
 
 
 def test_comments_and_blanks_mean_nothing() -> None:
