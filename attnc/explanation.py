@@ -31,13 +31,14 @@ def explanation(
     formulas = Formulas(facts)
     found = cost(facts, dtype, formulas)
     numbers = Quantities(formulas, values)
+    counts = passes(facts)
     return {
         "cascade": facts.cascade.name,
         "dtype": dtype,
         "sizes": {n: v for n, v in values.items() if is_extent(n) or n in sizes},
         "missing": numbers.missing((found.operations, found.traffic, found.compulsory)),
         "written": {
-            "passes": {v: times(c, facts.variables, values) for v, c in passes(facts).items()},
+            "passes": {v: times(c, facts.variables, values) for v, c in counts.items()},
             "operations": numbers.quantity(found.operations),
             "bytes": {
                 "inputs": numbers.quantity(found.inputs),
@@ -55,7 +56,7 @@ def explanation(
             },
             "graph": _graph(facts),
         },
-        **compiled(facts, dtype, found, numbers, source),
+        **compiled(facts, counts, dtype, found, numbers, source),
     }
 
 

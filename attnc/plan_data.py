@@ -14,7 +14,7 @@ from attnc.ir.tiles import AxisKind, Kernel
 from attnc.ir.walk import subexpressions
 from attnc.passes.analysis.cost import Cost
 from attnc.passes.analysis.plan_cost import KernelCost, PlanCost, plan_cost
-from attnc.passes.analysis.plan_passes import kernel_passes, plan_passes
+from attnc.passes.analysis.plan_passes import axis_sizes, kernel_passes, plan_passes
 from attnc.passes.analysis.quantities import Quantities, quotient, times
 from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused
@@ -28,12 +28,18 @@ TILES: Final = {
 
 
 def compiled(
-    facts: Facts, dtype: str, written: Cost, numbers: Quantities, source: Source | None
+    facts: Facts,
+    ranks: Iterable[str],
+    dtype: str,
+    written: Cost,
+    numbers: Quantities,
+    source: Source | None,
 ) -> dict[str, object]:
     """Kernels and refusals as plain data; `compiled` is None where tiles cannot do it yet.
 
-    `written` is the cost of the text; ratios are of that to the plan's, so more is better. A
-    refusal has the tensor, the term, the reason, and file and line of the spec, where known.
+    `ranks` are those whose passes are counted. `written` is the cost of the text; ratios are of
+    that to the plan's, so more is better. A refusal has the tensor, the term, the reason, and file
+    and line of the spec, where known.
     """
     try:
         separate, fused = planned(facts)
@@ -42,15 +48,13 @@ def compiled(
             "compiled": None,
             "refusals": [_refusal(None, error.expr, error.reason, facts, source)],
         }
+    counts, sizes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
     found = plan_cost(fused.plan, separate, dtype, TILES, numbers.formulas)
     live = numbers.largest(found.total.live())
     before = numbers.largest(written.live())
     return {
         "compiled": {
-            "passes": {
-                v: times(c, separate.variables, numbers.known)
-                for v, c in plan_passes(fused.plan, separate).items()
-            },
+            "passes": {r: times(counts[r], sizes, numbers.known) for r in ranks},
             "kernels": [
                 _kernel(kernel, cost, fused, numbers)
                 for kernel, cost in zip(fused.plan.kernels, found.kernels, strict=True)

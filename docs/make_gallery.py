@@ -4,7 +4,7 @@
     python docs/make_gallery.py --check    exit status 1 if one of them is not current
 
 What is said about an example comes from the comment at the head of its file and from what
-`attnc explain --json` reports.
+`attnc explain --json` reports: as written, and as compiled.
 """
 
 from __future__ import annotations
@@ -28,19 +28,37 @@ EXAMPLES = ROOT / "examples"
 GALLERY = ROOT / "docs" / "gallery.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- gallery: made by docs/make_gallery.py -->", "<!-- end of gallery -->"
+SIZES = {"B": 1, "H": 8, "J": 2, "C": 256, "D": 64, "E": 64, "F": 64, "L": 512, "P": 4096}
+SIZES |= {"R": 64, "S": 8, "X": 6, "Y": 11, "Z": 2}
+LENGTH = 4096
+OWN_SIZES = {"paged_decode": {"P": 256, "R": 16}, "t5_bias": {"R": 32}, "cope": {"P": 64}}
+"""Sizes at which traffic is compared: by rank, else `LENGTH`, and where an example has its own."""
 SOURCE = re.compile(r"(?P<authors>.+?),? (?P<year>(?:19|20)\d\d)\b")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One file of the gallery."""
+    """One file of the gallery; `found` is what `explain` says of it at `sizes`."""
 
     name: str
     what: str
     source: str
     spec: str
-    passes: Mapping[str, int | str]
+    found: Mapping[str, Any]
+    sizes: Mapping[str, int]
     parameters: Mapping[str, Constant]
+
+    @property
+    def passes(self) -> Mapping[str, int | str]:
+        """Passes over each rank, as written."""
+        found: Mapping[str, int | str] = self.found["written"]["passes"]
+        return found
+
+    @property
+    def plan(self) -> Mapping[str, Any] | None:
+        """What is compiled, if tiles can do it."""
+        found: Mapping[str, Any] | None = self.found["compiled"]
+        return found
 
     @property
     def title(self) -> str:
@@ -61,9 +79,30 @@ class Example:
 
     @property
     def repeated(self) -> str:
-        """The ranks that are traversed more than once."""
-        several = [f"{rank}: {count}" for rank, count in self.passes.items() if count != 1]
-        return ", ".join(several) or "1"
+        """The ranks that are traversed more than once, before and after."""
+        after = self.plan["passes"] if self.plan else dict.fromkeys(self.passes, "?")
+        several = [
+            f"{rank}: {count} → {after[rank]}"
+            for rank, count in self.passes.items()
+            if count != 1 or after[rank] not in (1, "?")
+        ]
+        return ", ".join(several) or ("1 → 1" if self.plan else "1 → ?")
+
+    @property
+    def kernels(self) -> str:
+        """How many there are."""
+        return str(len(self.plan["kernels"])) if self.plan else "-"
+
+    @property
+    def why(self) -> str:
+        """What makes it more than one kernel, in a few words."""
+        if self.plan is None:
+            return f"not tiled yet: {self.found['refusals'][0]['reason']}"
+        if len(self.plan["kernels"]) == 1:
+            return ""
+        reasons = dict.fromkeys(r["reason"] for r in self.found["refusals"])
+        between = ", ".join(b["tensor"] for b in self.plan["buffers"])
+        return "; ".join(reasons) or (f"between: {between}" if between else "outputs of other axes")
 
 
 def read(path: Path) -> Example:
@@ -71,21 +110,28 @@ def read(path: Path) -> Example:
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     what, source = (line.removeprefix("# ") for line in lines[:2])
-    facts = check(text, path.name).select()
-    found: Any = explain(facts)
+    checked = check(text, path.name)
+    facts = checked.select()
+    ranks = dict.fromkeys(s for i in facts.cascade.inputs for s in i.sizes if isinstance(s, str))
+    own = OWN_SIZES.get(path.stem, {})
+    sizes = {rank: own.get(rank, SIZES.get(rank, LENGTH)) for rank in ranks}
+    found: Any = explain(facts, sizes, "f32", checked.source)
     parameters = {
         p.name: p.default
         for p in facts.cascade.parameters
         if p.type == "int" and p.default is not None
     }
+    sizes = {rank: size for rank, size in sizes.items() if rank not in parameters}
     spec = "\n".join(lines[3:]).strip() + "\n"
-    return Example(path.stem, what, source, spec, found["written"]["passes"], parameters)
+    return Example(path.stem, what, source, spec, found, sizes, parameters)
 
 
 def section(example: Example) -> str:
     """The part of the gallery about one example."""
+    plan = example.plan
     ranks = " | ".join(f"`{rank}`" for rank in example.passes)
     counts = " | ".join(str(count) for count in example.passes.values())
+    after = " | ".join(str(plan["passes"][rank]) for rank in example.passes) if plan else ""
     settings = ", ".join(f"{n} = {v}" for n, v in example.parameters.items())
     return "\n".join(
         [
@@ -98,13 +144,61 @@ def section(example: Example) -> str:
             "```attn",
             example.spec + "```",
             "",
-            f"| rank | {ranks} |",
+            f"| passes over | {ranks} |",
             f"|---|{'---|' * len(example.passes)}",
-            f"| passes | {counts} |",
-            *(["", f"Counted at {settings}."] if settings else []),
+            f"| as written | {counts} |",
+            *([f"| as compiled | {after} |"] if plan else []),
+            "",
+            *([f"Counted at {settings}.", ""] if settings else []),
+            *compiled(example),
             "",
         ]
     )
+
+
+def compiled(example: Example) -> list[str]:
+    """Kernels, why there are several, and the traffic."""
+    plan = example.plan
+    if plan is None:
+        (refusal,) = example.found["refusals"]
+        return [f"Not tiled yet: `{refusal['term']}`: {refusal['reason']}."]
+    shown = [_kernel(kernel) for kernel in plan["kernels"]]
+    several = f"{len(shown)} kernels" if len(shown) > 1 else "One kernel"
+    found = [f"{several}: {'; '.join(shown)}."]
+    if len(shown) > 1:
+        found += [reason for r in example.found["refusals"] if (reason := _reason(r)) not in found]
+        between = [
+            f"`{b['tensor']}`" + (f" (reduced over {_names(b['over'])})" if b["over"] else "")
+            for b in plan["buffers"]
+        ]
+        if between:
+            found.append(f"Stored between them: {', '.join(between)}.")
+    at = ", ".join(f"{n} = {v}" for n, v in example.sizes.items())
+    before, after = (example.found[k]["bytes"]["traffic"]["value"] for k in ("written", "compiled"))
+    if before and after:
+        found.append(
+            f"Traffic at {at}: {_megabytes(before)} as written, {_megabytes(after)} as compiled, "
+            f"{before / after:.3g} to 1."
+        )
+    return [line for part in found for line in (part, "")][:-1]
+
+
+def _kernel(kernel: Mapping[str, Any]) -> str:
+    over = f"over {_names(kernel['streams'])} " if kernel["streams"] else ""
+    return f"`{kernel['name']}` {over}makes {_names(kernel['writes'])}"
+
+
+def _reason(refusal: Mapping[str, Any]) -> str:
+    return f"`{refusal['tensor']}` takes another pass: `{refusal['term']}`: {refusal['reason']}."
+
+
+def _megabytes(count: int) -> str:
+    digits = max(0, 3 - len(str(count // 1_000_000)))
+    return f"{count / 1e6:,.{digits}f} MB"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def gallery(examples: Sequence[Example]) -> str:
@@ -114,9 +208,10 @@ def gallery(examples: Sequence[Example]) -> str:
         "# Gallery",
         "",
         "Every attention in [`examples/`](../examples), with its source and the number of passes",
-        "over each rank of its inputs, as written. A pass goes once over a rank. Work that has to",
-        "wait until a reduction over the rank is complete, and then goes over it again, makes",
-        "another.",
+        "over each rank of its inputs, as written and as compiled. A pass goes once over a rank.",
+        "Work that has to wait until a reduction over the rank is complete, and then goes over it",
+        "again, makes another. Traffic counts each tensor once for each Einsum or kernel that",
+        "reads or writes it, in f32; `attnc explain` gives it at any sizes.",
         "",
         "This page is made by [`make_gallery.py`](make_gallery.py).",
         "",
@@ -129,10 +224,14 @@ def gallery(examples: Sequence[Example]) -> str:
 def table(examples: Sequence[Example]) -> str:
     """The table in the README."""
     rows = [
-        f"| [{e.name}](docs/gallery.md#{e.name}) | {e.title} | {e.whose} | {e.repeated} |"
+        f"| [{e.name}](docs/gallery.md#{e.name}) | {e.title} | {e.whose} | {e.repeated} "
+        f"| {e.kernels} | {e.why} |"
         for e in examples
     ]
-    head = ["| example | what it computes | whose | passes |", "|---|---|---|---|"]
+    head = [
+        "| example | what it computes | whose | passes | kernels | why not one |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([BEGIN, *head, *rows, END])
 
 

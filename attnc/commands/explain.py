@@ -1,4 +1,4 @@
-"""`attnc explain`: what a spec costs as written."""
+"""`attnc explain`: what a spec costs, as written and as compiled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from attnc.commands.common import add_sizes, add_spec, checked, sizes
 
-SUMMARY: Final = "show what a spec costs as written"
+SUMMARY: Final = "show what a spec costs, as written and as compiled"
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

@@ -111,7 +111,7 @@ def plan_cost(
     written = zero
     for output in plan.outputs:
         written += formulas.volume(output.name) * ELEMENT_BYTES[output.element or dtype]
-    buffers = tuple(_stored(plan, kernels, sizes))
+    buffers = tuple(_stored(plan, sizes))
     places = {k.name: i for i, k in enumerate(kernels)}
     total = Cost(
         sum((k.operations for k in kernels), start=zero),
@@ -147,18 +147,22 @@ def _tensors(
     return elements, {t: volume * elements[t] for t, volume in volumes.items()}
 
 
-def _stored(
-    plan: Plan, kernels: tuple[KernelCost, ...], sizes: Mapping[str, sympy.Expr]
-) -> Iterator[Stored]:
+def _stored(plan: Plan, sizes: Mapping[str, sympy.Expr]) -> Iterator[Stored]:
+    """The buffers that some kernel reads, be it the one that makes them."""
     for buffer in plan.buffers:
         makers = [k for k in plan.kernels if buffer.name in _stores(k)]
-        readers = [k.name for k in kernels if buffer.name in k.reads]
+        readers = [k.name for k in plan.kernels if buffer.name in _loads(k)]
         if makers and readers:
             size = sizes[buffer.name]
             if buffer.presence == "byte":
                 size += sizes[f"{buffer.name}?"]
             over = _reduced(makers[-1], buffer.name)
             yield Stored(buffer.name, size, makers[-1].name, over, tuple(readers))
+
+
+def _loads(kernel: Kernel) -> set[str]:
+    items = statements(kernel.body)
+    return {s.tensor.removesuffix("?") for s in items if isinstance(s, Load)}
 
 
 def _stores(kernel: Kernel) -> tuple[str, ...]:
@@ -173,7 +177,7 @@ def _reduced(kernel: Kernel, tensor: str) -> tuple[str, ...]:
     pending: set[str] = set()
     for item in statements(kernel.body):
         match item:
-            case Loop(carries=carries):
+            case Loop(carries=carries) | If(carries=carries):
                 needs |= {c.name: names(c.start, c.next) for c in carries}
             case Store(tensor=name, value=value):
                 pending |= names(value) if name == tensor else set()
@@ -252,7 +256,10 @@ class _Costs:
             match item:
                 case Load(axes=axes, tensor=tensor):
                     self._loaded.append(self._times(axes, around) * self.elements[tensor])
-                case If():
+                case If(carries=carries):
+                    for carry in carries:
+                        self._count(carry.start, around)
+                        self._count(carry.next, around)
                     self._body(item.body, around)
                 case Loop():
                     self._loop(item, around)
@@ -356,8 +363,9 @@ class _Costs:
                     left = {n: size for n, size in made.items() if n not in used}
                     yield from self._states(item.body, left, now)
                     made |= carried
-                case If():
+                case If(carries=carries):
                     yield from self._states(item.body, made, held)
+                    made |= {c.name: self._tile(c.axes, c.kind) for c in carries}
                 case Let() | Store():
                     pass
                 case _:
@@ -378,7 +386,7 @@ def _presence(items: Iterable[Statement]) -> frozenset[str]:
     found: set[str] = set()
     for item in items:
         match item:
-            case Loop(carries=carries):
+            case Loop(carries=carries) | If(carries=carries):
                 found |= {c.name for c in carries if isinstance(c.start, Bool)}
             case Load(target=target, tensor=tensor) if tensor.endswith("?"):
                 found.add(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attnc.ir.expr import Expr, Name, Value, Var
-from attnc.ir.tiles import Kernel, Loop, Tile
+from attnc.ir.tiles import If, Kernel, Loop, Tile
 from attnc.ir.tiles_walk import statements
 from attnc.ir.walk import subexpressions
 
@@ -18,7 +18,7 @@ class Reach:
         self._sizes: Mapping[str, Expr] = {a.name: a.size for a in kernel.axes}
         self._tiles: dict[str, tuple[str, ...]] = {}
         for item in statements(kernel.body):
-            if isinstance(item, Loop):
+            if isinstance(item, Loop | If):
                 self._tiles |= {c.name: c.axes for c in item.carries}
             elif isinstance(item, Tile):
                 self._tiles[item.target] = item.axes
