@@ -474,3 +474,33 @@ def test_order_is_kept_where_it_is_stated() -> None:
     assert all(
         close(backward(x, _tiles={"n": 1}, _shuffle=s), [x[::-1] @ powers]) for s in range(9)
     )
+
+
+# The module's parts
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_module_tells_shapes_without_data(name: str) -> None:
+    plan = read(written(name))
+    function = function_of(emit_tiled(plan, Options()), name)
+    for seed in range(5):
+        inputs, parameters = CASES[name].sample(np.random.default_rng(seed))
+        arrays = [inputs[i.name] for i in plan.inputs]
+        shapes = function.__globals__["_shapes"](*(a.shape for a in arrays), **parameters)
+        found = run(plan, inputs, parameters, seed)
+        found = found if isinstance(found, tuple) else (found,)
+        assert shapes == tuple(a.shape for a in found)
+
+
+def test_a_launch_takes_what_a_check_gives() -> None:
+    plan = read(written("split_keys"))
+    function = function_of(emit_tiled(plan, Options()), "split_keys")
+    inputs, parameters = split_sample(np.random.default_rng(0))
+    check, launch = (function.__globals__[n] for n in ("_check", "_launch"))
+    given = check(*inputs.values(), **parameters)
+    for seed in range(2):
+        assert close(launch(*given, None, seed), function(*inputs.values(), **parameters))
+    with pytest.raises(ValueError, match="rank N of V"):
+        check(*{**inputs, "V": inputs["V"][1:]}.values(), **parameters)
+    with pytest.raises(ValueError, match="require pieces > 0"):
+        check(*inputs.values(), pieces=-1)

@@ -55,6 +55,14 @@ def emit(facts: Facts, options: Options) -> str:
     return Function(facts, options).module()
 
 
+def quiet(lines: list[str]) -> list[str]:
+    """Lines that compute, without warnings of NumPy; long ones folded."""
+    while lines and not lines[0]:
+        lines = lines[1:]
+    folds = [piece for line in lines for piece in folded(line, 2)]
+    return ['with np.errstate(all="ignore"):', *indented(folds)] if folds else []
+
+
 @dataclass
 class Function:
     """Emits the function of one cascade."""
@@ -120,10 +128,7 @@ class Function:
             self.names.of("value", parameter.name)
         for name in self.facts.values:
             self.names.of("value", name)
-        signature = self._signature()
-        head = [f"def {function}({signature}):", *indented(self._docstring())]
-        body = self._body()
-        text = "\n".join([*head, *indented(body)]) + "\n"
+        text = "\n".join(self._definitions(function)) + "\n"
         parts = [self._title(), "", "import math", "", "import numpy as np"]
         library = helpers(text)
         if not any("math." in h for h in library):
@@ -134,6 +139,12 @@ class Function:
         for helper in library:
             parts += (["", ""] if helper.startswith("def") else [""]) + [helper]
         return "\n".join(parts) + "\n"
+
+    def _definitions(self, function: str) -> list[str]:
+        """The lines of the function."""
+        signature = self._signature()
+        head = [f"def {function}({signature}):", *indented(self._docstring())]
+        return [*head, *indented(self._body())]
 
     def _title(self) -> str:
         cascade = self.facts.cascade
@@ -197,10 +208,7 @@ class Function:
             self._stage(stage)
         self._outputs()
         arguments, inner = self._split()
-        while inner and not inner[0]:
-            inner.pop(0)
-        inner = [piece for line in inner for piece in folded(line, 2)]
-        return [*arguments, 'with np.errstate(all="ignore"):', *indented(inner)]
+        return [*arguments, *quiet(inner)]
 
     def _split(self) -> tuple[list[str], list[str]]:
         return self.lines[: self._checked], self.lines[self._checked :]

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from attnc.backends.numpy.emit import Function
+from attnc.backends.numpy.emit import Function, quiet
 from attnc.backends.numpy.functions import Functions
-from attnc.backends.numpy.layout import HELD_AS, INDENT, dtype_text, literal
+from attnc.backends.numpy.layout import HELD_AS, INDENT, dtype_text, folded, indented, literal
 from attnc.backends.numpy.terms import Code, Term, aligned
 from attnc.backends.options import Options
+from attnc.ir.cascade import Binding, Require
 from attnc.ir.expr import (
     Apply,
     Binary,
@@ -160,11 +161,95 @@ class TiledFunction(Function):
             return super().coordinate(variable)
         return self.names.of("coordinates", variable)
 
-    def _signature(self) -> str:
-        found = super()._signature()
-        given, others, rest = found.partition(", **")
+    # The module: what a call comes to, apart from what it is computed from
+
+    def _definitions(self, function: str) -> list[str]:
+        """`_shapes`, `_check` and `_launch`, and the function that calls them.
+
+        `_shapes` takes the shapes of the inputs and gives those of the outputs, so that a call can
+        be planned without data; `_check` gives what `_launch` takes.
+        """
+        signature = self._signature()
+        handed = self._handed()
+        checked = self._checked_lines()
+        shapes = self._shapes_lines()
+        self._outputs()
+        launched, given, others, rest = self.lines, *self._parted(signature)
+        own = f"{given}, _tiles=None, _shuffle=None{others}{rest}"
+        call = f"_check({self._forwarded()})"
+        return [
+            f"def {function}({own}):",
+            *indented(self._docstring()),
+            f"{INDENT}return _launch(*{call}, _tiles, _shuffle)",
+            "",
+            "",
+            f"def _shapes({signature}):",
+            f'{INDENT}"""The shapes of the outputs, from those of the inputs."""',
+            *indented(shapes),
+            "",
+            "",
+            f"def _check({signature}):",
+            f'{INDENT}"""What `_launch` takes: arguments that are checked, and values."""',
+            *indented(checked),
+            *indented(folded(f"return {_tuple(handed)}", 1)),
+            "",
+            "",
+            *folded(f"def _launch({', '.join([*handed, '_tiles', '_shuffle'])}):", 0),
+            f'{INDENT}"""Runs the kernels."""',
+            *indented(quiet(launched)),
+        ]
+
+    def _handed(self) -> list[str]:
+        """What `_check` hands to `_launch`."""
+        tensors = [self.names.of("tensor", i.name) for i in self.facts.cascade.inputs]
+        return [*tensors, *map(self.value, self.facts.values), "_type", "_float"]
+
+    def _checked_lines(self) -> list[str]:
+        """Arguments, bindings and requirements."""
+        self._parameters()
+        self._inputs()
+        arguments, self.lines = self.lines, []
+        for statement in self.facts.cascade.statements:
+            if isinstance(statement, Binding):
+                self._binding(statement)
+            elif isinstance(statement, Require):
+                self._require(statement)
+        inner, self.lines = self.lines, []
+        return [*arguments, *quiet(inner)]
+
+    def _shapes_lines(self) -> list[str]:
+        """Extents of given shapes, bindings, and the shapes of outputs."""
+        self._coordinates.clear()
+        self._parameters()
+        for item in self.facts.cascade.inputs:
+            if item.sizes:
+                names = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
+                shape = self.names.of("tensor", item.name)
+                self.lines.append(f"{_tuple(names)[1:-1]} = map(np.int64, {shape})")
+        arguments, self.lines = self.lines, []
+        for statement in self.facts.cascade.statements:
+            if isinstance(statement, Binding):
+                self._binding(statement)
+        inner, self.lines = self.lines, []
+        shapes = [self._shape_of(o.name) for o in self.facts.cascade.outputs]
+        result, self.lines = self.lines, []
+        self._coordinates.clear()
+        return [*arguments, *quiet(inner), *result, *folded(f"return {_tuple(shapes)}", 1)]
+
+    def _parted(self, signature: str) -> tuple[str, str, str]:
+        """A signature, with a place for more arguments by keyword."""
+        given, others, rest = signature.partition(", **")
         star = "" if "*" in given else ", *" if given else "*"
-        return f"{given}{star}, _tiles=None, _shuffle=None{others}{rest}"
+        return f"{given}{star}", others, rest
+
+    def _forwarded(self) -> str:
+        """The arguments of the function, as it hands them on."""
+        cascade = self.facts.cascade
+        tensors = [self.names.of("tensor", i.name) for i in cascade.inputs]
+        free = [p for p in cascade.parameters if p.name not in self.options.static]
+        names = [self.value(p.name) for p in free]
+        others = ["**_others"] if self._also else []
+        return ", ".join([*tensors, *(f"{n}={n}" for n in names), *others])
 
     def _outputs(self) -> None:
         assert self.plan is not None
