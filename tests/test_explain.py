@@ -191,6 +191,21 @@ def test_two_kernels_by_hand() -> None:
     assert half(half.found.kernels[1].read) == 2 * m * n + m * (4 + 1)
 
 
+def test_a_buffer_is_reduced_over_what_is_reduced_last() -> None:
+    facts = facts_of(CENTRED)
+    plan = centred_plan(facts)
+    first, second = plan.kernels
+    loop = first.body[0]
+    assert isinstance(loop, Loop)
+    inner = Fold("y", ("m", "n"), FLOAT, "sum", ("e",), Name("x"), TRUE)
+    outer = Fold("t", ("m",), FLOAT, "sum", ("n",), Name("y"), TRUE)
+    loop = replace(loop, body=(loop.body[0], inner, outer))
+    axes = (*first.axes, Axis("e", Int(4), "whole"))
+    first = replace(first, axes=axes, body=(loop, first.body[1]))
+    (buffer,) = costs(replace(plan, kernels=(first, second)), facts).found.buffers
+    assert buffer.over == ("n",)
+
+
 AFFINE = """\
 cascade affine(X[N,F], M0: int = 4) -> O[F]:
     M1 = ceildiv(N, M0)

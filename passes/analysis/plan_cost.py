@@ -171,7 +171,7 @@ def _stores(kernel: Kernel) -> tuple[str, ...]:
 
 
 def _reduced(kernel: Kernel, tensor: str) -> tuple[str, ...]:
-    """The axes over which a kernel reduces what it stores into a tensor."""
+    """The axes over which a kernel reduces what it stores into a tensor, in the last place."""
     needs: dict[str, set[str]] = {}
     over: dict[str, set[str]] = {}
     pending: set[str] = set()
@@ -182,9 +182,9 @@ def _reduced(kernel: Kernel, tensor: str) -> tuple[str, ...]:
             case Store(tensor=name, value=value):
                 pending |= names(value) if name == tensor else set()
             case Dot(target=target, over=axes) | Fold(target=target, over=axes):
-                needs[target], over[target] = reads(item), set(axes)
+                over[target] = set(axes)
             case TopK(target=target, over=axis):
-                needs[target], over[target] = reads(item), {axis}
+                over[target] = {axis}
             case Map(target=target) | Scan(target=target):
                 needs[target] = reads(item)
             case _:
