@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from attnc.compilation import algebra
 from attnc.errors import Diagnostic, Source, SpecError
 from attnc.ir.facts import Facts
-from attnc.passes.algebra.cse import Cse
-from attnc.passes.algebra.separate import Separate
+from attnc.passes.algebra.pipeline import ALGEBRA, at_sizes
+from attnc.passes.tiling.combine import Combine
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.means import Means
 
-BEFORE = (Means(), Separate(), Cse())
-"""The passes that a plan needs: every reduction an Einsum of its own."""
+BEFORE: Final = (Means(), *ALGEBRA, Combine())
+"""The passes before a plan is made."""
 
 
-def planned(facts: Facts) -> tuple[Facts, Fused]:
-    """The cascade that is tiled, and its plan; raises `NotLowered`."""
-    separate = algebra(facts, BEFORE)
-    return separate, fuse(separate)
+def planned(facts: Facts, sizes: Mapping[str, int] | None = None) -> tuple[Facts, Fused]:
+    """The cascade that is tiled, and its plan; raises `NotLowered`.
+
+    `sizes` are those at which costs are compared; others are nominal.
+    """
+    steps = (Means(), *at_sizes(sizes or {}), Combine())
+    before = algebra(facts, steps)
+    return before, fuse(before, sizes)
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

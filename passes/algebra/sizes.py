@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from attnc.ir import printer
-from attnc.ir.cascade import Binding, Constant
+from attnc.ir.cascade import Binding, Constant, Output
 from attnc.ir.evaluation import evaluate
-from attnc.ir.expr import Compare, Expr, Int, Read, Value, Var
+from attnc.ir.expr import Binary, Compare, Expr, Float, Int, Read, Reduce, Value, Var
 from attnc.ir.facts import Facts
 from attnc.ir.types import Kind
 from attnc.ir.walk import children, subexpressions
@@ -84,7 +84,8 @@ class Nominal:
 
     A literal is itself, and so is a parameter with a default; a binding is computed. Another extent
     is one of features if it ends the shape of at least half of the inputs of floats that have it
-    beside others, and its positions are not compared with another's; else it is a length.
+    beside others, and its positions are not compared with another's; else it is a length. Outputs
+    count like inputs for an extent along which no extreme is taken.
     """
 
     facts: Facts
@@ -109,12 +110,36 @@ class Nominal:
     def _features(self) -> set[str]:
         ends: Counter[str] = Counter()
         has: Counter[str] = Counter()
-        for item in self.facts.cascade.inputs:
+        extreme = self._extreme()
+        for item in (*self.facts.cascade.inputs, *self.facts.cascade.outputs):
             if len(item.sizes) < 2 or self.facts.types[item.name].kind < Kind.F32:
                 continue
-            has.update({s for s in item.sizes if isinstance(s, str)})
-            ends.update({s for s in item.sizes[-1:] if isinstance(s, str)})
-        return {s for s in has if ends[s] * 2 >= has[s]} - self._compared()
+            without = extreme if isinstance(item, Output) else frozenset[str]()
+            has.update({s for s in item.sizes if isinstance(s, str)} - without)
+            ends.update({s for s in item.sizes[-1:] if isinstance(s, str)} - without)
+        contracted = {s for s in has if ends[s] * 2 >= has[s]} - self._compared()
+        reduced = self._reduced()
+        return {s for s in contracted if ends[s] == has[s] or s not in reduced}
+
+    def _reduced(self) -> set[str]:
+        """The extents along which something else than products of tensors is summed."""
+        found: set[str] = set()
+        for einsum in self.facts.cascade.einsums:
+            for node in subexpressions(einsum.value):
+                if isinstance(node, Reduce) and not (node.op == "sum" and _is_product(node.body)):
+                    sizes = (self.facts.variables[v] for v in node.variables)
+                    found |= {s.name for s in sizes if isinstance(s, Value)}
+        return found
+
+    def _extreme(self) -> frozenset[str]:
+        """The extents along which a maximum or minimum is taken."""
+        found: set[str] = set()
+        for einsum in self.facts.cascade.einsums:
+            for node in subexpressions(einsum.value):
+                if isinstance(node, Reduce) and node.op in ("max", "min"):
+                    sizes = (self.facts.variables[v] for v in node.variables)
+                    found |= {s.name for s in sizes if isinstance(s, Value)}
+        return frozenset(found)
 
     def _compared(self) -> set[str]:
         """The extents whose positions are compared with those of another variable."""
@@ -136,6 +161,15 @@ class Nominal:
     def number(self, work: Work) -> int:
         """The number of operations."""
         return sum(math.prod(map(self.size, term)) for term in work.terms)
+
+
+def _is_product(expr: Expr) -> bool:
+    """Whether an expression is a product of reads and values."""
+    match expr:
+        case Binary(op="*" | "/", left=left, right=right):
+            return _is_product(left) and _is_product(right)
+        case _:
+            return isinstance(expr, Read | Value | Int | Float)
 
 
 def _positions(expr: Expr) -> set[str]:

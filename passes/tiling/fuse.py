@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from attnc.ir.cascade import Binding, Constant, Einsum, Require
-from attnc.ir.expr import Expr, Read, Reduce, Var
+from attnc.ir.cascade import Binding, Require
+from attnc.ir.expr import Expr, Int
 from attnc.ir.facts import Facts
-from attnc.ir.tiles import Axis, Buffer, Kernel, Let, Plan, Statement, Store
+from attnc.ir.tiles import Buffer, Let, Plan
 from attnc.ir.walk import bound, subexpressions
+from attnc.passes.algebra.program import Names
+from attnc.passes.running.build import added
 from attnc.passes.running.derive import Refusal
 from attnc.passes.tiling.dead import without_dead
-from attnc.passes.tiling.loop import LoopBuilder
-from attnc.passes.tiling.lower import Block, Scope
-from attnc.passes.tiling.partition import Group, Partition, partition
+from attnc.passes.tiling.kernel import KernelBuilder
+from attnc.passes.tiling.loop import Late
+from attnc.passes.tiling.partition import Partition, partition
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,25 @@ class Fused:
         return self.partition.refusals
 
 
-def fuse(facts: Facts) -> Fused:
+def fuse(facts: Facts, sizes: Mapping[str, int] | None = None) -> Fused:
     """The plan of a cascade whose reductions are Einsums of their own.
 
-    Raises `NotLowered` for what tiles cannot do yet.
+    `sizes` are those at which costs are compared. Raises `NotLowered` for what tiles cannot do.
     """
+    late: list[Refusal] = []
+    while True:
+        parts = partition(facts, sizes, late)
+        try:
+            return Fused(_plan(replace(facts, variables=parts.variables), parts), parts)
+        except Late as found:
+            late.append(Refusal(found.tensor, found.term, str(found)))
+
+
+def _plan(facts: Facts, parts: Partition) -> Plan:
     cascade = facts.cascade
-    parts = partition(facts)
+    storage = _storage(facts, parts)
     kernels = tuple(
-        without_dead(_KernelBuilder(facts, group, frozenset(parts.buffers)).build(f"k{i}"))
+        without_dead(KernelBuilder(facts, group, storage).build(f"k{i}"))
         for i, group in enumerate(parts.groups)
     )
     lets = tuple(
@@ -47,16 +59,10 @@ def fuse(facts: Facts) -> Fused:
         if isinstance(s, Binding)
     )
     requires = tuple(s.condition for s in cascade.statements if isinstance(s, Require))
-    definitions = {e.tensor: e for e in cascade.einsums}
     buffers = tuple(
-        Buffer(
-            name,
-            tuple(facts.variables[v] for v in definitions[name].variables),
-            facts.types[name].kind,
-        )
-        for name in parts.buffers
+        Buffer(storage[name], _sizes(facts, name), facts.types[name].kind) for name in parts.buffers
     )
-    plan = Plan(
+    return Plan(
         cascade.name,
         cascade.inputs,
         cascade.parameters,
@@ -67,90 +73,24 @@ def fuse(facts: Facts) -> Fused:
         kernels,
         _bound(facts, (*(x.value for x in lets), *requires)),
     )
-    return Fused(plan, parts)
+
+
+def _storage(facts: Facts, parts: Partition) -> dict[str, str]:
+    """The names of buffers; an output whose rows begin elsewhere is no buffer by itself."""
+    names = Names(facts.cascade)
+    outputs = {o.name for o in facts.cascade.outputs}
+    found: dict[str, str] = {}
+    for tensor in parts.buffers:
+        plain = all(d.low == 0 and d.extra == 0 for d in facts.tensors[tensor].dimensions)
+        found[tensor] = tensor if plain or tensor not in outputs else names(f"{tensor}_rows")
+    return found
+
+
+def _sizes(facts: Facts, tensor: str) -> tuple[Expr, ...]:
+    return tuple(added(d.range, Int(d.extra)) for d in facts.tensors[tensor].dimensions)
 
 
 def _bound(facts: Facts, exprs: Sequence[Expr]) -> tuple[tuple[str, Expr], ...]:
     """The variables that reductions in some expressions bind, with their sizes."""
     names = dict.fromkeys(v for e in exprs for n in subexpressions(e) for v in sorted(bound(n)))
     return tuple((v, facts.variables[v]) for v in names)
-
-
-@dataclass
-class _KernelBuilder:
-    facts: Facts
-    group: Group
-    buffers: frozenset[str]
-
-    def build(self, name: str) -> Kernel:
-        """The kernel of one group."""
-        group = self.group
-        stored = {o.name: o.empty for o in self.facts.cascade.outputs}
-        einsums = (*group.results, *group.maps)
-        order = self._order(einsums)
-        scope = Scope(self.facts, order)
-        before, after = Block(scope), Block(scope)
-        body: list[Statement] = []
-        if group.over:
-            results = {e.tensor: e for e in group.results}
-            loop = LoopBuilder(scope, before, group.over, results, group.forms)
-            statement = loop.build()
-            body = [*before.statements, statement]
-            for form in group.forms:
-                scope.results[form.tensor] = loop.final(after, form)
-        for einsum in einsums:
-            if einsum.tensor in scope.results:
-                value = scope.results[einsum.tensor]
-            else:
-                value = after(einsum.value)
-            if einsum.tensor in stored or einsum.tensor in self.buffers:
-                empty: Constant | None = stored.get(einsum.tensor)
-                after.statements.append(
-                    Store(
-                        einsum.tensor,
-                        tuple(Var(v) for v in einsum.variables),
-                        value.value,
-                        value.here,
-                        0 if empty is None else empty,
-                        scope.valid(einsum.variables),
-                    )
-                )
-            scope.results.setdefault(einsum.tensor, value)
-        return Kernel(name, self._axes(order, einsums), (*body, *after.statements))
-
-    def _axes(self, order: Sequence[str], einsums: Sequence[Einsum]) -> tuple[Axis, ...]:
-        lefts = [set(e.variables) for e in einsums]
-        common = set.intersection(*lefts)
-        stream = self.group.over[0] if self.group.over else None
-        return tuple(
-            Axis(
-                v,
-                self.facts.variables[v],
-                "stream" if v == stream else "par" if v in common else "whole",
-            )
-            for v in order
-        )
-
-    def _order(self, einsums: Sequence[Einsum]) -> tuple[str, ...]:
-        """All axes: those of left sides, then the streamed ones, then those of inner sums."""
-        found = dict.fromkeys(v for e in einsums for v in e.variables)
-        found.update(dict.fromkeys(self.group.over))
-        for expr in (e.value for e in einsums):
-            found.update(dict.fromkeys(_variables(expr)))
-        return tuple(found)
-
-
-def _variables(expr: Expr) -> list[str]:
-    """Every variable of an expression, free or bound."""
-    found = []
-    for node in subexpressions(expr):
-        match node:
-            case Var(name=name):
-                found.append(name)
-            case Reduce(variables=variables):
-                found += variables
-            case Read():
-                pass
-            case _:
-                pass
-    return found

@@ -1,18 +1,40 @@
-"""A cascade as reductions over streamed ranks: maps between them substituted.
+"""A cascade as observers of whole expressions: what is not kept is put where it is read.
 
-Every definition that is no reduction over a streamed rank is put where it is read, with its left
-side's variables replaced by the index, and its conditions as `only`.
+A definition that is put where it is read has its left side's variables replaced by the index, and
+its conditions as `only`. In what results, no variable is bound inside of its own scope, so that a
+name is one axis of the tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Einsum
-from attnc.ir.expr import Apply, Compare, Expr, Int, Read, Reduce, Var
-from attnc.ir.walk import children, rebuild, substitute
+from attnc.ir.expr import Apply, Compare, Expr, Int, Read, Var
+from attnc.ir.walk import bound, children, node_body, rebuild, rename_bound, substitute
 from attnc.passes.tiling.presence import balanced
+
+
+@dataclass
+class Variables:
+    """The sizes of rank variables, to which new ones are added."""
+
+    sizes: dict[str, Expr]
+
+    def like(self, variable: str, taken: frozenset[str]) -> str:
+        """A variable of the same range that is not taken: `n_2` beside `n`, the same each time."""
+        stem, size, number = variable.partition("_")[0], self.sizes[variable], 1
+        name = variable
+        while name in taken or self.sizes.get(name, size) != size:
+            number += 1
+            name = f"{stem}_{number}"
+        self.sizes[name] = size
+        return name
+
+    def fresh(self, variable: str) -> str:
+        """A variable of the same range that occurs nowhere else."""
+        return self.like(variable, frozenset(self.sizes))
 
 
 @dataclass
@@ -21,9 +43,10 @@ class Inliner:
 
     definitions: Mapping[str, Einsum]
     kept: frozenset[str]
-    sizes: Mapping[str, Expr]
-    fresh: Callable[[str], str]
-    _known: dict[str, Expr] = field(default_factory=dict)
+    variables: Variables
+    _known: dict[tuple[str, int | None], Expr] = field(
+        default_factory=dict[tuple[str, int | None], Expr]
+    )
 
     def __call__(self, expr: Expr) -> Expr:
         """An expression over inputs and kept tensors alone."""
@@ -31,34 +54,51 @@ class Inliner:
         if not isinstance(inner, Read) or inner.tensor in self.kept:
             return inner
         definition = self.definitions.get(inner.tensor)
-        if definition is None:
-            return inner
-        index = dict(zip(definition.variables, inner.index, strict=True))
-        found = substitute(self.body(definition), index, self.fresh)
+        return inner if definition is None else self.at(definition, inner)
+
+    def at(self, definition: Einsum, read: Read) -> Expr:
+        """What a definition computes where it is read."""
+        index = dict(zip(definition.variables, read.index, strict=True))
+        found = substitute(self.body(definition), index, self.variables.fresh)
         for variable, at in index.items():
             if not self._within(at, variable):
-                inside = Compare(("<=", "<"), (Int(0), at, self.sizes[variable]))
-                found = Apply("only", (found, inside))
+                inside = Compare(("<=", "<"), (Int(0), at, self.variables.sizes[variable]))
+                found = Apply("only", (found, inside), read.span)
         return found
 
     def _within(self, index: Expr, variable: str) -> bool:
         """Whether an index is a variable of the same range."""
-        return isinstance(index, Var) and self.sizes[index.name] == self.sizes[variable]
+        sizes = self.variables.sizes
+        return isinstance(index, Var) and sizes[index.name] == sizes[variable]
 
     def body(self, einsum: Einsum) -> Expr:
         """What a definition computes, its conditions included."""
-        known = self._known.get(einsum.tensor)
+        key = einsum.tensor, einsum.initial
+        known = self._known.get(key)
         if known is None:
             value = self(einsum.value)
             if einsum.where:
                 value = Apply("only", (value, balanced([self(c) for c in einsum.where])))
-            known = self._known[einsum.tensor] = value
+            known = self._known[key] = value
         return known
 
+    def whole(self, einsum: Einsum, taken: frozenset[str] = frozenset()) -> Einsum:
+        """A definition over inputs and kept tensors, without conditions of its own.
 
-def reduction(einsum: Einsum, streamed: frozenset[str]) -> Reduce | None:
-    """The reduction over streamed ranks that an Einsum is, if it is one without conditions."""
-    value = einsum.value
-    if isinstance(value, Reduce) and set(value.variables) <= streamed:
-        return value
-    return None
+        No variable that it binds is one of `taken`.
+        """
+        value = self._apart(self.body(einsum), taken | {*einsum.variables})
+        return replace(einsum, value=value, where=())
+
+    def _apart(self, expr: Expr, taken: frozenset[str]) -> Expr:
+        """An expression among the variables `taken`, whose inner ones have other names."""
+        mine = bound(expr)
+        names: dict[str, str] = {}
+        for variable in sorted(mine & taken):
+            names[variable] = self.variables.like(variable, taken | mine | {*names.values()})
+        if names:
+            new: dict[str, Expr] = {v: Var(n) for v, n in names.items()}
+            body = substitute(node_body(expr), new, self.variables.fresh)
+            expr = rename_bound(rebuild(expr, (body,)), names)
+        inside = taken | bound(expr)
+        return rebuild(expr, tuple(self._apart(c, inside) for c in children(expr)))

@@ -18,17 +18,36 @@ from attnc.ir.expr import (
     Name,
     Read,
     Reduce,
+    Scan,
     Unary,
 )
-from attnc.ir.tiles import Carry, Loop, Range
+from attnc.ir.tiles import Carry, Loop, Range, Store
 from attnc.ir.types import Kind
-from attnc.ir.walk import children, rebuild, subexpressions
+from attnc.ir.walk import bound, children, rebuild, subexpressions
 from attnc.passes.running.build import multiplied, power, product, total
 from attnc.passes.running.checks import renamed
 from attnc.passes.running.derive import Extreme, Plain, Running, Sum
 from attnc.passes.running.terms import Factor, Phi
 from attnc.passes.tiling.lower import Block, NotLowered, Scope
-from attnc.passes.tiling.presence import FALSE, TRUE, Valued, both, chosen, conjuncts, either
+from attnc.passes.tiling.presence import (
+    FALSE,
+    TRUE,
+    Valued,
+    both,
+    chosen,
+    conjuncts,
+    either,
+    negation,
+)
+
+
+class Late(Exception):
+    """A result of which some points count only when an earlier one is finished."""
+
+    def __init__(self, tensor: str, term: Expr) -> None:
+        super().__init__("which points count depends on an earlier result")
+        self.tensor: str = tensor
+        self.term: Expr = term
 
 
 @dataclass
@@ -43,8 +62,19 @@ class _State:
     where: Expr = FALSE
 
 
+class LoopBlock(Block):
+    """The statements of one round; a scan along the stream carries on from round to round."""
+
+    builder: LoopBuilder
+
+    def scan(self, expr: Scan) -> Valued:
+        if expr.variable not in self.builder.over:
+            return super().scan(expr)
+        return self.builder.scan(expr)
+
+
 class LoopBuilder:
-    """Builds the loop over one axis; `over` are all axes that its reductions combine."""
+    """Builds the loops over streamed axes, the first of `over` outermost."""
 
     def __init__(
         self,
@@ -53,30 +83,68 @@ class LoopBuilder:
         over: tuple[str, ...],
         einsums: Mapping[str, Einsum],
         forms: Sequence[Running],
+        *,
+        backward: bool = False,
     ) -> None:
         self.scope = scope
-        self.streamed: str = over[0]
         self.over = over
         self.einsums = einsums
         self.forms = forms
+        self.backward = backward
         self.names: frozenset[str] = frozenset(f.tensor for f in forms)
-        self.block: Block = Block(
-            scope, outside, frozenset(over), self.names | {f"{n}'" for n in self.names}
-        )
+        self.blocks: list[Block] = [outside]
+        for variable in over[:-1]:
+            self.blocks.append(Block(scope, self.blocks[-1], frozenset((variable,))))
+        moving = self.names | {f"{n}'" for n in self.names}
+        self.block: LoopBlock = LoopBlock(scope, self.blocks[-1], frozenset(over[-1:]), moving)
+        self.block.builder = self
+        self.blocks.append(self.block)
         self.states: dict[str, _State] = {}
         self.carries: list[Carry] = []
+        self.nexts: dict[str, Expr] = {}
         self.old: Callable[[Expr], Expr] = renamed(self.names, "'")
 
-    def build(self) -> Loop:
-        """The loop statement."""
+    def build(self, rows: Sequence[Einsum], store: Callable[[Einsum, Valued], Store]) -> Loop:
+        """The loop statement; each row is stored in each round."""
         for form in self.forms:
             self._declare(form)
-        nexts: dict[str, Expr] = {}
         for form in self.forms:
-            nexts.update(self._step(form))
-        size = self.scope.size(self.streamed)
-        carries = tuple(replace(c, next=nexts[c.name]) for c in self.carries)
-        return Loop(self.streamed, (Range(Int(0), size),), carries, tuple(self.block.statements))
+            self.nexts.update(self._step(form))
+        for row in rows:
+            value = self.block(row.value)
+            value = Valued(self.block.tile(value.value, row.tensor.lower()), value.here)
+            self.scope.results[row.tensor] = value
+            self.block.statements.append(store(row, value))
+        carries = tuple(replace(c, next=self.nexts[c.name]) for c in self.carries)
+        loop = self._loop(self.over[-1], carries, self.block)
+        for variable, block in zip(self.over[-2::-1], self.blocks[-2:0:-1], strict=True):
+            loop = self._around(variable, block, loop)
+        return loop
+
+    def _loop(self, axis: str, carries: tuple[Carry, ...], block: Block) -> Loop:
+        ranges = (Range(Int(0), self.scope.size(axis)),)
+        return Loop(axis, ranges, carries, tuple(block.statements), backward=self.backward)
+
+    def _around(self, axis: str, block: Block, inner: Loop) -> Loop:
+        """A loop around another, which carries on what that one ends with."""
+        outer: list[Carry] = []
+        begun: list[Carry] = []
+        for carry in inner.carries:
+            name = block._new(carry.name, carry.axes, carry.kind)
+            outer.append(replace(carry, name=name, next=Name(carry.name)))
+            begun.append(replace(carry, start=Name(name)))
+        block.statements.append(replace(inner, carries=tuple(begun)))
+        new = {c.name: o.name for c, o in zip(inner.carries, outer, strict=True)}
+        for state in self.states.values():
+            state.tiles = [new.get(t, t) for t in state.tiles]
+            state.seen = new.get(state.seen, state.seen)
+        return self._loop(axis, tuple(outer), block)
+
+    def _over(self, tensor: str) -> tuple[str, ...]:
+        """All axes that a reduction combines, the streamed ones first."""
+        value = self.einsums[tensor].value
+        found = value.variables if isinstance(value, Reduce) else bound(value)
+        return tuple(v for v in self.scope.order if v in found)
 
     def _declare(self, form: Running) -> None:
         axes = tuple(v for v in self.scope.order if v in self.einsums[form.tensor].variables)
@@ -86,6 +154,9 @@ class LoopBuilder:
         match form:
             case Sum(basis=basis):
                 starts: list[tuple[Expr, Kind]] = [(Int(0), kind)] * len(basis.functions)
+            case Plain(op="argmax" | "argmin" as op, body=body):
+                of = self.scope.facts_kind(body)
+                starts = [(identity(op[3:], of), of), (Int(0), Kind.I64)]
             case Plain(op=op) | Extreme(op=op):
                 starts = [(identity(op, kind), Kind.I64 if op == "count" else kind)]
         for start, of in starts:
@@ -96,32 +167,57 @@ class LoopBuilder:
         self.carries.append(Carry(name, axes, kind, start, start))
         return name
 
+    def scan(self, expr: Scan) -> Valued:
+        """A running combination along the streamed axis."""
+        over = (expr.variable,)
+        body = self.block(expr.body)
+        valid = self.scope.valid(over)
+        where = both(valid, body.here)
+        op = expr.op.removeprefix("cum")
+        value = self._carried_on(op, expr, body.value, where)
+        if where == valid:
+            return Valued(value)
+        return Valued(value, self._carried_on("any", expr, TRUE, where))
+
+    def _carried_on(self, op: str, expr: Scan, value: Expr, where: Expr) -> Expr:
+        """A scan of this tile and of those before it."""
+        over = (expr.variable,)
+        one = self.block._scanned(op, expr, value, where)
+        last = self.block.fold(op, over, value, where, "t")
+        axes, kind = self.scope.axes[last.name], self.scope.kinds[one.name]
+        carry = self._carry("c" if op != "any" else "seen", axes, kind, identity(op, kind))
+        self.nexts[carry] = self.block.tile(combined(op, Name(carry), last), "t")
+        return self.block.tile(combined(op, Name(carry), one), "t")
+
     # One round
 
     def _step(self, form: Running) -> dict[str, Expr]:
         """The next values of what a reduction carries; its result is then known to later ones."""
         state = self.states[form.tensor]
         found: dict[str, Expr] = {}
+        over = self._over(form.tensor)
         match form:
+            case Plain(op="argmax" | "argmin"):
+                new: list[Expr] = self._extreme(form, state, over, found)
             case Plain(op=op, body=body) | Extreme(op=op, inner=body):
                 one = self.block(body)
-                where = self._where(one.here, body)
+                where = self._where(form.tensor, one.here, body)
                 if op == "count":
-                    counted = self._where(both(one.here, one.value), body)
-                    tile = self.block.fold("sum", self.over, Int(1), counted, "t")
+                    counted = self._where(form.tensor, self.block.holds(body), body)
+                    tile = self.block.fold("sum", over, Int(1), counted, "t")
                 else:
-                    tile = self.block.fold(op, self.over, one.value, where, "t")
-                self._see(state, where, found)
-                new: list[Expr] = [self.block.tile(combined(op, Name(state.tiles[0]), tile), "t")]
+                    tile = self.block.fold(op, over, one.value, where, "t")
+                self._see(state, over, where, found)
+                new = [self.block.tile(combined(op, Name(state.tiles[0]), tile), "t")]
             case Sum(basis=basis):
                 body = self._body(form.tensor)
                 # a term is present where all that is reduced is, whatever the term itself holds
-                whole = self._where(self.block(body).here, body)
+                whole = self._where(form.tensor, self.block(body).here, body)
                 functions = [self._phi(phi, whole) for phi in basis.functions]
-                self._see(state, whole, found)
+                self._see(state, over, whole, found)
                 new = []
                 for j, (value, here) in enumerate(functions):
-                    tile = self.block.fold("sum", self.over, value, here, "t")
+                    tile = self.block.fold("sum", over, value, here, "t")
                     carried = Binary("+", self._carried(state, j), tile)
                     new.append(self.block.tile(carried, "t"))
         found.update(zip(state.tiles, new, strict=True))
@@ -137,13 +233,38 @@ class LoopBuilder:
         assert isinstance(value, Reduce)
         return value.body
 
-    def _where(self, here: Expr, body: Expr) -> Expr:
+    def _extreme(
+        self, form: Plain, state: _State, over: tuple[str, ...], found: dict[str, Expr]
+    ) -> list[Expr]:
+        """The first index of an extreme, which is carried beside it; NaN is one."""
+        one = self.block(form.body)
+        where = self._where(form.tensor, one.here, form.body)
+        best, at = (Name(t) for t in state.tiles)
+        tile = self.block.fold(form.op[3:], over, one.value, where, "t")
+        first = self.block.fold(form.op, over, one.value, where, "i")
+        some = self.block.fold("any", over, TRUE, where, "some")
+        self._see(state, over, where, found)
+        more: Expr = Compare((">",) if form.op == "argmax" else ("<",), (tile, best))
+        same: Expr = Compare(("==",), (tile, best))
+        if self.scope.kind(one.value).floating:
+            odd, was = (Compare(("!=",), (x, x)) for x in (tile, best))
+            more = either(more, both(odd, Compare(("==",), (best, best))))
+            same = either(same, both(odd, was))
+        earlier = both(same, Compare(("<",), (first, at)))
+        better = either(negation(Name(state.seen)), either(more, earlier))
+        taken = self.block.tile(both(some, better), "better")
+        return [
+            self.block.tile(combined(form.op[3:], best, tile), "t"),
+            self.block.tile(Choice(taken, first, at), "t"),
+        ]
+
+    def _where(self, tensor: str, here: Expr, body: Expr) -> Expr:
         """Where lanes of this tile count.
 
         That a result they read was seen must follow from themselves: else a point could come to
-        count only later. Raises `NotLowered` if it does not.
+        count only later. Raises `Late` if it does not.
         """
-        parts = conjuncts(both(self.scope.valid(self.over), here))
+        parts = conjuncts(both(self.scope.valid(self._over(tensor)), here))
         known = [state for state in self.states.values() if state.seen]
         for state in known:
             if state.now in parts and set(conjuncts(state.where)) <= set(parts):
@@ -152,17 +273,19 @@ class LoopBuilder:
         for part in parts:
             for node in subexpressions(part):
                 if isinstance(node, Name) and node.name in now:
-                    raise NotLowered(body, "which points count depends on an earlier result")
+                    raise Late(tensor, body)
         return both(*parts)
 
-    def _see(self, state: _State, where: Expr, found: dict[str, Expr]) -> None:
+    def _see(
+        self, state: _State, over: tuple[str, ...], where: Expr, found: dict[str, Expr]
+    ) -> None:
         """Carries whether a point was present, once for all that are present alike."""
         state.where = where
         for other in self.states.values():
             if other.seen and other.where == where:
                 state.seen, state.now = other.seen, other.now
                 return
-        some = self.block.fold("any", self.over, TRUE, where, "some")
+        some = self.block.fold("any", over, TRUE, where, "some")
         axes = self.scope.axes[some.name]
         state.seen = self._carry("seen", axes, Kind.BOOL, FALSE)
         state.now = self.block.tile(either(Name(state.seen), some), "now")
@@ -206,7 +329,7 @@ class LoopBuilder:
         known.update({n: known[f"{n}{suffix}"] for n in self.names if f"{n}{suffix}" in known})
         match form:
             case Plain():
-                found = Valued(tiles[0])
+                found = Valued(tiles[-1])
             case Extreme(result=result):
                 known[form.tensor] = Valued(tiles[0])
                 found = block.again(result)

@@ -7,6 +7,8 @@ the block outside.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,8 +37,12 @@ from attnc.ir.expr import (
 from attnc.ir.facts import Facts
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Dot, Fold, Load, Map, Statement
+from attnc.ir.tiles import Scan as Scan_
+from attnc.ir.tiles import TopK as TopK_
 from attnc.ir.types import Kind
+from attnc.ir.typing import Types
 from attnc.ir.walk import FreeVariables, subexpressions
+from attnc.passes.running.build import added
 from attnc.passes.tiling.presence import (
     FALSE,
     TRUE,
@@ -46,11 +52,12 @@ from attnc.passes.tiling.presence import (
     conjunction,
     disjunction,
     either,
+    negation,
     nonzero,
     quotient_guard,
 )
 
-NUMERIC: Final = ("sum", "prod", "max", "min")
+INTEGERS: Final = {"i32": Kind.I32, "i64": Kind.I64}
 
 
 class NotLowered(Exception):
@@ -72,6 +79,10 @@ class Scope:
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     results: dict[str, Valued] = field(default_factory=dict)
     """Results of running reductions, as they stand where they are read."""
+    storage: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The buffers of tensors that are stored under another name."""
+    steps: frozenset[str] = frozenset()
+    """Variables that are numbers, not axes: a loop goes through them one by one."""
     used: set[str] = field(default_factory=set)
     free: FreeVariables = field(default_factory=FreeVariables)
 
@@ -79,10 +90,15 @@ class Scope:
         """The kind of an expression over tiles."""
         return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr).kind
 
+    def facts_kind(self, expr: Expr) -> Kind:
+        """The kind of a level-1 expression, as a number."""
+        kind = Types(self.facts.values, self.facts.types)(expr).kind
+        return Kind.I64 if kind is Kind.BOOL else kind
+
     def fresh(self, base: str) -> str:
-        """A new name that begins like `base`."""
+        """A new name that begins like `base`; values, axes and tiles are of one namespace."""
         name, number = base, 1
-        while name in self.used:
+        while name in self.used or name in self.facts.variables or name in self.facts.values:
             number += 1
             name = f"{base}{number}"
         self.used.add(name)
@@ -94,7 +110,8 @@ class Scope:
 
     def valid(self, variables: tuple[str, ...]) -> Expr:
         """That lanes lie within the extents of these axes."""
-        return both(*(Compare(("<",), (Var(v), self.size(v))) for v in variables))
+        axes = (v for v in variables if v not in self.steps)
+        return both(*(Compare(("<",), (Var(v), self.size(v))) for v in axes))
 
     def axes_of(self, *exprs: Expr) -> tuple[str, ...]:
         """The axes along which expressions over tiles vary, in order."""
@@ -203,8 +220,12 @@ class Block:
                 return self._apply(expr)
             case Reduce():
                 return self._reduce(expr)
-            case Scan() | Arg() | TopK():
-                raise NotLowered(expr, "tiles have no scan, sort or first index yet")
+            case Scan():
+                return self.scan(expr)
+            case Arg():
+                return self._first(expr)
+            case TopK():
+                return self._sorted(expr)
             case Name() | Call():
                 raise TypeError("an unresolved expression cannot be lowered")
 
@@ -212,6 +233,9 @@ class Block:
         parts = [self(o) for o in operands]
         if all(p.here == TRUE for p in parts):
             return Valued(Compare(ops, tuple(p.value for p in parts)))  # type: ignore[arg-type]
+        pairs = [both(a.here, b.here) for a, b in itertools.pairwise(parts)]
+        if all(here == pairs[0] for here in pairs):
+            return Valued(Compare(ops, tuple(p.value for p in parts)), pairs[0])  # type: ignore[arg-type]
         found: Valued | None = None
         for op, a, b in zip(ops, parts, parts[1:], strict=False):
             one = Valued(Compare((op,), (a.value, b.value)), both(a.here, b.here))  # type: ignore[arg-type]
@@ -219,12 +243,38 @@ class Block:
         assert found is not None
         return found
 
+    def holds(self, condition: Expr) -> Expr:
+        """That a condition is present and true."""
+        match condition:
+            case Logical(op="and", left=left, right=right):
+                return both(self.holds(left), self.holds(right))
+            case Logical(op="or", left=left, right=right):
+                return either(self.holds(left), self.holds(right))
+            case Unary(op="not", operand=operand):
+                return self.fails(operand)
+            case _:
+                found = self(condition)
+                return both(found.here, found.value)
+
+    def fails(self, condition: Expr) -> Expr:
+        """That a condition is present and false."""
+        match condition:
+            case Logical(op="and", left=left, right=right):
+                return either(self.fails(left), self.fails(right))
+            case Logical(op="or", left=left, right=right):
+                return both(self.fails(left), self.fails(right))
+            case Unary(op="not", operand=operand):
+                return self.holds(operand)
+            case _:
+                found = self(condition)
+                return both(found.here, negation(found.value))
+
     def _apply(self, expr: Apply) -> Valued:
+        if expr.function == "only":
+            value, condition = self(expr.arguments[0]), self.holds(expr.arguments[1])
+            return Valued(value.value, both(value.here, condition))
         parts = [self(a) for a in expr.arguments]
         match expr.function:
-            case "only":
-                value, condition = parts
-                return Valued(value.value, both(value.here, condition.here, condition.value))
             case "default":
                 value, other = parts
                 here = either(value.here, other.here)
@@ -237,8 +287,11 @@ class Block:
                 above, below = parts
                 here = both(above.here, below.here, nonzero(below.value))
                 return Valued(Apply("ceildiv", (above.value, below.value)), here)
-            case "i32" | "i64" if self.scope.kind(parts[0].value).floating:
-                raise NotLowered(expr, "tiles have no cast of floats to integers yet")
+            case "i32" | "i64" as name if self.scope.kind(parts[0].value) > INTEGERS[name]:
+                (one,) = parts
+                number = self.tile(one.value, "t") if self.scope.axes_of(one.value) else one.value
+                here = both(one.here, self._fits(number, INTEGERS[name]))
+                return Valued(Apply(name, (number,)), here)
             case name:
                 applied: Expr = Apply(name, tuple(p.value for p in parts))
                 if self.scope.axes_of(applied):  # what costs more than an addition is done once
@@ -249,20 +302,28 @@ class Block:
         if expr.tensor in self.scope.results:
             return self.scope.results[expr.tensor]
         index = [self(i) for i in expr.index]
-        sizes = [d.range for d in self.scope.facts.tensors[expr.tensor].dimensions]
-        inside = []
-        for at, size in zip(index, sizes, strict=True):
-            if not (isinstance(at.value, Var) and self.scope.size(at.value.name) == size):
-                inside.append(Compare(("<=", "<"), (Int(0), at.value, size)))
+        inside: list[Expr] = []
+        values: tuple[Expr, ...] = ()
+        for at, dimension in zip(
+            index, self.scope.facts.tensors[expr.tensor].dimensions, strict=True
+        ):
+            low, extra = dimension.low, dimension.extra
+            size = added(dimension.range, Int(extra))
+            values = (*values, shifted(at.value, -low))
+            own = isinstance(at.value, Var) and self.scope.size(at.value.name) == dimension.range
+            if isinstance(values[-1], Int):
+                inside.append(Compare(("<",), (values[-1], size)))
+            elif not own:
+                inside.append(Compare(("<=", "<"), (Int(0), values[-1], size)))
         here = both(*(i.here for i in index), *inside)
-        values = tuple(i.value for i in index)
         axes = self.scope.axes_of(*values, here)  # an index may be absent along more than it varies
         key = (expr.tensor, values)
         if key not in self.tiles:
             kind = self.scope.facts.types[expr.tensor].kind
             name = self.tiles[key] = self._new(expr.tensor.lower(), axes, kind)
             guard = both(self.scope.valid(axes), here)
-            self.statements.append(Load(name, axes, kind, expr.tensor, values, guard))
+            stored = self.scope.storage.get(expr.tensor, expr.tensor)
+            self.statements.append(Load(name, axes, kind, stored, values, guard))
         if not self.scope.facts.tensors[expr.tensor].input:
             here = both(here, self._presence(expr.tensor, axes, values, here))
         return Valued(Name(self.tiles[key]), here)
@@ -275,8 +336,21 @@ class Block:
         if key not in self.tiles:
             name = self.tiles[key] = self._new(f"{tensor.lower()}_here", axes, Kind.BOOL)
             guard = both(self.scope.valid(axes), here)
-            self.statements.append(Load(name, axes, Kind.BOOL, f"{tensor}?", index, guard))
+            stored = self.scope.storage.get(tensor, tensor)
+            self.statements.append(Load(name, axes, Kind.BOOL, f"{stored}?", index, guard))
         return Name(self.tiles[key])
+
+    def _fits(self, value: Expr, kind: Kind) -> Expr:
+        """That a number, cut off, lies in the range of an integer type; NaN does not."""
+        bits = 31 if kind is Kind.I32 else 63
+        if not self.scope.kind(value).floating:
+            most = Int(2**bits - 1)
+            return Compare(("<=", "<="), (Binary("-", Unary("-", most), Int(1)), value, most))
+        least, most_ = Unary("-", Float(2.0**bits)), Float(2.0**bits)
+        cut = chosen(
+            Compare(("<",), (value, Int(0))), Apply("ceil", (value,)), Apply("floor", (value,))
+        )
+        return Compare(("<=", "<"), (least, cut, most_))
 
     # Reductions over whole axes
 
@@ -284,6 +358,10 @@ class Block:
         body = self(expr.body)
         over = tuple(v for v in self.scope.order if v in expr.variables)
         where = both(self.scope.valid(over), body.here)
+        if expr.op in ("any", "all"):
+            return Valued(self.fold(expr.op, over, body.value, where, "t"))
+        if expr.op == "count":
+            return Valued(self._count(over, both(self.scope.valid(over), self.holds(expr.body))))
         present = self._exists(over, body.here, where)
         match expr.op:
             case "sum" | "prod" | "max" | "min":
@@ -291,32 +369,73 @@ class Block:
             case "mean":
                 total = self.fold("sum", over, body.value, where, "t")
                 return Valued(Binary("/", total, self._count(over, where)), present)
-            case "any" | "all":
-                return Valued(self.fold(expr.op, over, body.value, where, "t"))
-            case "count":
-                return Valued(self._count(over, both(where, body.value)))
+            case op:
+                raise AssertionError(op)
 
     def fold(self, op: str, over: tuple[str, ...], value: Expr, where: Expr, base: str) -> Name:
         """A reduction of this block's lanes."""
         key = (f"{op} {','.join(over)} {base}", (value, where))
         if key in self.tiles:
             return Name(self.tiles[key])
-        kind = Kind.BOOL if op in ("any", "all") else self.scope.kind(value)
+        kind = accumulated(op, self.scope.kind(value))
         axes = tuple(a for a in self.scope.axes_of(value, where) if a not in over)
         product = self._product(value, over) if op == "sum" else None
         if product is not None:
             left, right = (self.tile(side, base) for side in product)
             name = self._new(base, axes, kind)
-            self.statements.append(Dot(name, axes, kind, over, left.name, right.name, where))
+            # a row that does not exist must not bring points in that no other row has
+            rows = tuple(a for a in self.scope.axes_of(where) if a not in over)
+            counts = both(self.scope.valid(rows), where)
+            self.statements.append(Dot(name, axes, kind, over, left.name, right.name, counts))
         else:
             name = self._new(base, axes, kind)
             self.statements.append(Fold(name, axes, kind, op, over, value, where))
         self.tiles[key] = name
         return Name(name)
 
-    def _fold(self, expr: Reduce, op: str, over: tuple[str, ...], value: Expr, where: Expr) -> Expr:
-        del expr
-        return self.fold(op, over, value, where, "t")
+    def scan(self, expr: Scan) -> Valued:
+        """A running combination along a whole axis; absent before the first point."""
+        body = self(expr.body)
+        valid = self.scope.valid((expr.variable,))
+        where = both(valid, body.here)
+        op = expr.op.removeprefix("cum")
+        value = self._scanned(op, expr, body.value, where)
+        if where == valid:
+            return Valued(value)  # a lane that exists is the first, or comes after it
+        return Valued(value, self._scanned("any", expr, TRUE, where))
+
+    def _scanned(self, op: str, expr: Scan, value: Expr, where: Expr) -> Name:
+        over = expr.variable
+        key = (f"scan {op} {over} {expr.reverse}", (value, where))
+        if key not in self.tiles:
+            kind = Kind.BOOL if op == "any" else accumulated(op, self.scope.kind(value))
+            found = {*self.scope.axes_of(value, where), over}
+            axes = tuple(a for a in self.scope.order if a in found)
+            name = self.tiles[key] = self._new("some" if op == "any" else "c", axes, kind)
+            self.statements.append(Scan_(name, axes, kind, op, over, expr.reverse, value, where))
+        return Name(self.tiles[key])
+
+    def _first(self, expr: Arg) -> Valued:
+        """The coordinate of an extreme along a whole axis."""
+        body = self(expr.body)
+        over = (expr.variable,)
+        where = both(self.scope.valid(over), body.here)
+        return Valued(
+            self.fold(expr.op, over, body.value, where, "i"), self._exists(over, body.here, where)
+        )
+
+    def _sorted(self, expr: TopK) -> Valued:
+        """Coordinates along a whole axis in order; absent beyond the points that are present."""
+        body = self(expr.body)
+        where = both(self.scope.valid((expr.variable,)), body.here)
+        key = (f"topk {expr.variable} {expr.into}", (body.value, where))
+        if key not in self.tiles:
+            found = {*self.scope.axes_of(body.value, where), expr.into} - {expr.variable}
+            axes = tuple(a for a in self.scope.order if a in found)
+            name = self.tiles[key] = self._new("i", axes, Kind.I64)
+            self.statements.append(TopK_(name, axes, expr.variable, expr.into, body.value, where))
+        count = self._count((expr.variable,), where)
+        return Valued(Name(self.tiles[key]), Compare(("<",), (Var(expr.into), count)))
 
     def _product(self, value: Expr, over: tuple[str, ...]) -> tuple[Expr, Expr] | None:
         """The two sides of a product which a matrix unit can sum: both vary along `over`."""
@@ -343,3 +462,31 @@ class Block:
             some = (Compare(("<",), (Int(0), self.scope.size(v))) for v in over)
             return both(here, *some)
         return self.fold("any", over, TRUE, where, "some")
+
+
+def accumulated(op: str, kind: Kind) -> Kind:
+    """What a reduction is held in: integers are added and multiplied in 64 bits."""
+    match op:
+        case "any" | "all":
+            return Kind.BOOL
+        case "argmax" | "argmin" | "count":
+            return Kind.I64
+        case "sum" | "prod" if not kind.floating:
+            return Kind.I64
+        case _:
+            return Kind.I64 if kind is Kind.BOOL else kind
+
+
+def shifted(index: Expr, by: int) -> Expr:
+    """`index + by`, with numbers at its end taken together."""
+    match index:
+        case Int(value=value) if value + by >= 0:
+            return Int(value + by)
+        case Binary(op="+", left=left, right=Int(value=value)):
+            return shifted(left, value + by)
+        case Binary(op="-", left=left, right=Int(value=value)):
+            return shifted(left, by - value)
+        case _ if by < 0:
+            return Binary("-", index, Int(-by))
+        case _:
+            return added(index, Int(by))

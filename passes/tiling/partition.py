@@ -1,202 +1,273 @@
 """Which Einsums run together in one kernel.
 
-Maps are put where they are read. A reduction is put where it is read, too, if that computes nothing
-twice and holds only short ranks whole; else it is a result. Results over one streamed rank share a
-kernel as far as running forms are derived; one that is refused goes to a later kernel, with
-what reads it, and finds the finished results in buffers.
+Results over one streamed rank share a kernel as far as running forms are derived. One that is
+refused goes to a later kernel, with what reads it, and finds the finished results in buffers. A
+recurrence is a kernel of its own, which the recurrences and maps that follow it step by step join.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import networkx as nx
 
 from attnc.ir.cascade import Einsum
-from attnc.ir.expr import Expr, Read, Reduce, Value, Var
+from attnc.ir.expr import Arg, Expr, Reduce, Value, Var
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
-from attnc.ir.walk import subexpressions
+from attnc.ir.walk import bound, subexpressions
+from attnc.passes.algebra.sizes import Nominal
 from attnc.passes.running.checks import check
-from attnc.passes.running.derive import Refusal, Running, Sum, derive
-from attnc.passes.tiling.inline import Inliner
+from attnc.passes.running.derive import Plain, Refusal, Running, Sum, derive
+from attnc.passes.tiling.epilogue import epilogues
+from attnc.passes.tiling.groups import Group
+from attnc.passes.tiling.inline import Inliner, Variables
 from attnc.passes.tiling.lower import NotLowered
-from attnc.passes.tiling.nominal import is_short, short_sizes
-
-
-@dataclass(frozen=True)
-class Group:
-    """What one kernel computes.
-
-    `over` are the streamed rank variables, the first of which is the loop; without them there is
-    no loop. `results` are their reductions with running forms, `maps` what follows.
-    """
-
-    over: tuple[str, ...]
-    results: tuple[Einsum, ...]
-    forms: tuple[Running, ...]
-    maps: tuple[Einsum, ...]
+from attnc.passes.tiling.observers import combined, observes, scans
+from attnc.passes.tiling.recompute import Recompute, Sizes
+from attnc.passes.tiling.steps import Follows, Steps
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Groups in order, what is stored between them, and what kept them from being one."""
+    """Groups in order, what is stored between them, and what kept them from being one.
+
+    `variables` are all rank variables of the groups with their sizes.
+    """
 
     groups: tuple[Group, ...]
     buffers: tuple[str, ...]
     refusals: tuple[Refusal, ...]
+    variables: Mapping[str, Expr]
 
 
-def partition(facts: Facts) -> Partition:
-    """The kernels of a cascade whose reductions are Einsums of their own."""
-    return _Partitioner(facts).run()
+def partition(
+    facts: Facts, sizes: Mapping[str, int] | None = None, late: Sequence[Refusal] = ()
+) -> Partition:
+    """The kernels of a cascade whose reductions are Einsums of their own.
+
+    `sizes` are those at which costs are compared; others are nominal. `late` are results that have
+    to wait until what they read is finished.
+    """
+    variables = Variables(dict(facts.variables))
+    measured = Sizes(Nominal(facts, dict(sizes or {})), variables)
+    return _Partitioner(facts, measured, list(late), frozenset(r.tensor for r in late)).run()
 
 
 @dataclass
 class _Partitioner:
     facts: Facts
-    order: list[Einsum] = field(default_factory=list)
-    short: frozenset[Expr] = frozenset()
-    refusals: list[Refusal] = field(default_factory=list)
+    sizes: Sizes
+    refusals: list[Refusal]
+    late: frozenset[str]
 
     def run(self) -> Partition:
+        alone = {s.einsum.tensor: s.einsum for s in self.facts.stages if not isinstance(s, Loop)}
+        outputs = frozenset(o.name for o in self.facts.cascade.outputs)
+        refusals = list(self.refusals)
+        more = frozenset[str]()
+        while True:
+            kept = Recompute(self.facts, self.sizes, alone, outputs | more).run()
+            # a map that is an output is put where it is read all the same
+            stored = more | {t for t in kept if t not in alone or observes(alone[t])}
+            self.refusals = list(refusals)
+            groups = self._grouped(alone, kept, stored)
+            found = epilogues(alone, kept, stored, groups) - more
+            if not found:
+                break
+            more |= found
+        variables = self.sizes.variables.sizes
+        return Partition(tuple(groups), self._buffers(groups), tuple(self.refusals), variables)
+
+    def _grouped(
+        self, alone: Mapping[str, Einsum], kept: frozenset[str], stored: frozenset[str]
+    ) -> list[Group]:
+        """The kernels, where some tensors are kept and those that are stored are read as such."""
+        inline = Inliner(alone, stored, self.sizes.variables)
+        self.bodies: dict[str, Einsum] = {}
+        self.recurrences: dict[str, Steps] = {}
         for stage in self.facts.stages:
             if isinstance(stage, Loop):
-                raise NotLowered(stage.steps[0].value, "tiles have no recurrence yet")
-            self.order.append(stage.einsum)
-        self.short = short_sizes(self.facts)
-        definitions = {e.tensor: e for e in self.order}
-        outputs = {o.name for o in self.facts.cascade.outputs}
-        kept = self._kept(definitions, outputs)
-        # a map that is an output is put where it is read all the same
-        stored = frozenset(t for t in kept if _reduces(definitions[t]))
-        inline = Inliner(definitions, stored, self.facts.variables, _no_name)
-        bodies = {
-            e.tensor: replace(e, value=inline.body(e), where=())
-            for e in self.order
-            if e.tensor in kept
-        }
-        for einsum in bodies.values():
-            _check_names(einsum)
-        groups = self._groups(bodies)
-        groups = self._merged(groups)
-        return Partition(tuple(groups), self._buffers(groups), tuple(self.refusals))
+                steps = Steps.of(stage, self.facts, inline)
+                self.recurrences |= dict.fromkeys((s.tensor for s in steps.steps), steps)
+            elif stage.einsum.tensor in kept:
+                self.bodies[stage.einsum.tensor] = inline.whole(stage.einsum)
+        self._connect()
+        return self._merged(self._groups())
 
-    # What is computed by itself
+    def _connect(self) -> None:
+        """The graph of what reads what, members of a recurrence as one node."""
+        self.graph: nx.DiGraph[str] = nx.DiGraph()
+        self.names = {t: s.name for t, s in self.recurrences.items()}
+        order: dict[str, int] = {}
+        for stage in self.facts.stages:
+            einsum = stage.steps[0] if isinstance(stage, Loop) else stage.einsum
+            order.setdefault(self.names.get(einsum.tensor, einsum.tensor), len(order))
+        for einsum in self.bodies.values():
+            self.graph.add_node(einsum.tensor)
+            self._edges(einsum, einsum.tensor)
+        for steps in dict.fromkeys(self.recurrences.values()):
+            self.graph.add_node(steps.name)
+            for einsum in (*steps.initial, *steps.steps):
+                self._edges(einsum, steps.name)
+        self.order = list(nx.lexicographical_topological_sort(self.graph, order.__getitem__))
 
-    def _kept(self, definitions: Mapping[str, Einsum], outputs: set[str]) -> frozenset[str]:
-        """Outputs, and reductions that are not put where they are read."""
-        kept = set(outputs)
-        readers: dict[str, list[tuple[Einsum, Read]]] = {}
-        for einsum in self.order:
-            for read in tensor_reads(einsum):
-                readers.setdefault(read.tensor, []).append((einsum, read))
-        for einsum in reversed(self.order):
-            if _reduces(einsum) and not self._goes_inside(einsum, definitions, readers, kept):
-                kept.add(einsum.tensor)
-        return frozenset(kept)
-
-    def _goes_inside(
-        self,
-        einsum: Einsum,
-        definitions: Mapping[str, Einsum],
-        readers: Mapping[str, Sequence[tuple[Einsum, Read]]],
-        kept: set[str],
-    ) -> bool:
-        """Whether a reduction is computed where it is read."""
-        inner = {v for e in subexpressions(einsum.value) for v in _bound(e)}
-        if not all(is_short(self.facts.variables[v], self.short) for v in inner):
-            return False
-        for reader, read in readers.get(einsum.tensor, ()):
-            index = {v for i in read.index for e in subexpressions(i) for v in _var(e)}
-            for axes, bound in self._uses(reader, readers, kept, definitions):
-                if not index & bound:
-                    return False  # it is finished before the reader's stream begins
-                missing = (axes | bound) - index
-                if not all(is_short(self.facts.variables[v], self.short) for v in missing):
-                    return False
-        return True
-
-    def _uses(
-        self,
-        reader: Einsum,
-        readers: Mapping[str, Sequence[tuple[Einsum, Read]]],
-        kept: set[str],
-        definitions: Mapping[str, Einsum],
-    ) -> list[tuple[set[str], set[str]]]:
-        """The axes, and those reduced over, of what a reader ends up in."""
-        bound = {v for e in subexpressions(reader.value) for v in _bound(e)}
-        axes = set(reader.variables)
-        if bound or reader.tensor in kept or reader.tensor not in readers:
-            return [(axes, bound)]
-        found = []
-        for further, _ in readers[reader.tensor]:
-            found += self._uses(further, readers, kept, definitions)
-        return found
+    def _edges(self, einsum: Einsum, node: str) -> None:
+        for read in tensor_reads(einsum):
+            source = self.names.get(read.tensor, read.tensor)
+            if source != node and (source in self.bodies or read.tensor in self.names):
+                self.graph.add_edge(source, node)
 
     # What runs together
 
-    def _groups(self, bodies: Mapping[str, Einsum]) -> list[Group]:
+    def _groups(self) -> list[Group]:
         """Kernels in an order in which each finds what it reads finished, or makes it."""
-        pending = list(bodies.values())
+        pending = list(self.order)
         finished: set[str] = set()
         groups: list[Group] = []
-        extents = [d.name for d in self.facts.variables.values() if isinstance(d, Value)]
         while pending:
-            ready = [e for e in pending if not _unfinished(e, bodies, finished)]
-            first = ready[0]
-            over = self._streamed(first)
-            if not over:
-                groups.append(Group((), (), (), (first,)))
-                finished.add(first.tensor)
-                pending.remove(first)
-                continue
-            members: list[Einsum] = []
-            together: set[str] = set()
-            for einsum in pending:
-                if self._streamed(einsum) == over and not _unfinished(
-                    einsum, bodies, finished | together
-                ):
-                    members.append(einsum)
-                    together.add(einsum.tensor)
-            members = self._alike(members)
-            derived = derive(members, over, extents)
-            self.refusals += derived.refusals
-            names = {form.tensor for form in derived.running}
-            for form in derived.running:
-                if isinstance(form, Sum) and not form.basis.constant:
-                    whole = next(e for e in members if e.tensor == form.tensor).value
-                    assert isinstance(whole, Reduce)
-                    check(form.basis, whole.body, frozenset(names), symbolic=False)
-            results = tuple(e for e in members if e.tensor in names)
-            if not results:
-                raise NotLowered(first.value, "its reduction has no running form")
-            groups.append(Group(over, results, derived.running, ()))
-            finished |= names
-            pending = [e for e in pending if e.tensor not in names]
+            ready = [n for n in pending if finished.issuperset(self.graph.predecessors(n))]
+            group = self._group(ready[0], pending, finished)
+            groups.append(group)
+            made = {self.names.get(e.tensor, e.tensor) for e in group.einsums}
+            finished |= made
+            pending = [n for n in pending if n not in made]
         return groups
 
-    def _streamed(self, einsum: Einsum) -> tuple[str, ...]:
-        """The variables that an Einsum streams: those of its reduction, unless all are short."""
-        value = einsum.value
-        if not isinstance(value, Reduce):
-            return ()
-        if all(is_short(self.facts.variables[v], self.short) for v in value.variables):
-            return ()
-        return value.variables
+    def _group(self, node: str, pending: Sequence[str], finished: set[str]) -> Group:
+        """The kernel of a tensor whose operands are finished, with what can join it."""
+        if node not in self.bodies:
+            steps = next(s for s in self.recurrences.values() if s.name == node)
+            return self._recurrence(steps, pending, finished)
+        first = self.bodies[node]
+        over = self._streamed(first)
+        if not over:
+            return Group(maps=(first,))
+        members: list[Einsum] = []
+        together: set[str] = set()
+        backward: bool | None = None
+        for name in pending:
+            einsum = self.bodies.get(name)
+            if einsum is None or set(self._streamed(einsum)) != set(over):
+                continue
+            turned = self._direction(einsum)
+            if turned is not None and backward not in (None, turned):
+                continue
+            known = finished if name in self.late else finished | together
+            if known.issuperset(self.graph.predecessors(name)):
+                if not self._alike(einsum, members):
+                    continue
+                members.append(einsum)
+                together.add(name)
+                backward = turned if turned is not None else backward
+        return self._derived(members, over, bool(backward))
 
-    def _alike(self, members: list[Einsum]) -> list[Einsum]:
-        """Those of some results that can share a grid: what they do not share is short."""
-        found: list[Einsum] = []
+    def _derived(self, members: list[Einsum], over: tuple[str, ...], backward: bool) -> Group:
+        """The kernel of those members that can run in one pass."""
+        first = members[0]
+        extents = [d.name for d in self.sizes.variables.sizes.values() if isinstance(d, Value)]
+        refused: dict[str, Refusal] = {}
+        while True:
+            reduced = [e for e in members if isinstance(e.value, Reduce)]
+            derived = derive(reduced, over, extents)
+            forms = {form.tensor: form for form in derived.running}
+            found = {r.tensor: r for r in derived.refusals}
+            for einsum in members:
+                if isinstance(einsum.value, Arg):
+                    self._add_first(einsum, forms, found)
+            refused |= found
+            # what reads one that waits has to wait, too
+            waiting = set(found)
+            for einsum in members:
+                if waiting & {r.tensor for r in tensor_reads(einsum)}:
+                    waiting.add(einsum.tensor)
+            if not waiting:
+                break
+            members = [e for e in members if e.tensor not in waiting]
+        self.refusals += refused.values()
+        for form in forms.values():
+            if isinstance(form, Sum) and not form.basis.constant:
+                whole = next(e for e in members if e.tensor == form.tensor).value
+                assert isinstance(whole, Reduce)
+                check(form.basis, whole.body, frozenset(forms), symbolic=False)
+        results = tuple(e for e in members if e.tensor in forms)
+        rows: list[Einsum] = []
+        moving = {e.tensor for e in members}
         for einsum in members:
-            lefts = [set(e.variables) for e in (*found, einsum)]
-            common = set.intersection(*lefts)
-            others = {v for left in lefts for v in left} - common
-            alike = all(is_short(self.facts.variables[v], self.short) for v in others)
-            reads = {r.tensor for r in tensor_reads(einsum)}
-            later = {e.tensor for e in members} - {e.tensor for e in found}
-            if (alike or not found) and not reads & later and _aligned(einsum, found):
-                found.append(einsum)
-        return found
+            if isinstance(einsum.value, Reduce | Arg):
+                continue
+            # a row is stored when it is computed: no result is finished then
+            if not {r.tensor for r in tensor_reads(einsum)} & moving:
+                rows.append(einsum)
+        if not results and not rows:
+            raise NotLowered(first.value, "its reduction has no running form")
+        ordered = tuple(forms[e.tensor] for e in results)
+        return Group(over, results, ordered, tuple(rows), backward=backward)
+
+    def _add_first(
+        self, einsum: Einsum, forms: dict[str, Running], refused: dict[str, Refusal]
+    ) -> None:
+        """The running form of a first index: one of what holds no earlier result."""
+        assert isinstance(einsum.value, Arg)
+        moving = {r.tensor for r in tensor_reads(einsum)} & {*forms, *refused}
+        if moving:
+            reason = f"{einsum.value.op} is derived only where no earlier result is in it"
+            refused[einsum.tensor] = Refusal(einsum.tensor, einsum.value.body, reason)
+        else:
+            forms[einsum.tensor] = Plain(einsum.tensor, einsum.value.op, einsum.value.body)
+
+    def _streamed(self, einsum: Einsum) -> tuple[str, ...]:
+        """The variables that an Einsum streams: long ones that it reduces or scans."""
+        value = einsum.value
+        if isinstance(value, Reduce | Arg):
+            over = value.variables if isinstance(value, Reduce) else (value.variable,)
+            return self.sizes.long(over)
+        return tuple(dict.fromkeys(v for s in scans(value) for v in self.sizes.long((s.variable,))))
+
+    def _direction(self, einsum: Einsum) -> bool | None:
+        """Whether its scans go backward; None if there are none."""
+        turned = {s.reverse for s in scans(einsum.value) if not self.sizes.short(s.variable)}
+        if len(turned) > 1:
+            raise NotLowered(einsum.value, "its scans go in both directions")
+        return next(iter(turned), None)
+
+    def _alike(self, einsum: Einsum, members: Sequence[Einsum]) -> bool:
+        """Whether an Einsum shares the grid of others: what they do not share is short."""
+        over = set(self._streamed(einsum))
+        lefts = [set(e.variables) - over for e in (*members, einsum)]
+        common = set.intersection(*lefts)
+        others = {v for left in lefts for v in left} - common
+        if members and not all(self.sizes.short(v) for v in others):
+            return False
+        return _aligned(einsum, members)
+
+    # Recurrences
+
+    def _recurrence(self, steps: Steps, pending: Sequence[str], finished: set[str]) -> Group:
+        """The kernel of a recurrence, with the recurrences and maps that follow it."""
+        joined, rows = steps, list[Einsum]()
+        made = {steps.name}
+        following = Follows(self.facts, self.sizes)
+        for name in pending:
+            if name in made or not (finished | made).issuperset(self.graph.predecessors(name)):
+                continue
+            if not made & set(self.graph.predecessors(name)):
+                continue
+            if name in self.bodies:
+                row = following.row(joined, rows, self.bodies[name])
+                if row is not None:
+                    rows.append(row)
+                    made.add(name)
+            else:
+                other = next(s for s in self.recurrences.values() if s.name == name)
+                merged = following.joined(joined, other) if not rows else None
+                if merged is not None:
+                    joined = merged
+                    made.add(name)
+        return Group((joined.variable,), rows=tuple(rows), steps=joined)
+
+    # What comes last
 
     def _merged(self, groups: list[Group]) -> list[Group]:
         """Maps at the end of the kernel that computes what they read, where their axes are its."""
@@ -207,8 +278,7 @@ class _Partitioner:
                 (einsum,) = group.maps
                 reads = {r.tensor for r in tensor_reads(einsum)}
                 for i, other in enumerate(found):
-                    names = {e.tensor for e in (*other.results, *other.maps)}
-                    if reads & names:
+                    if reads & {e.tensor for e in other.einsums}:
                         target = i  # the last that makes something of it
                 if target is not None and not self._fits(einsum, found[target]):
                     target = None
@@ -221,64 +291,45 @@ class _Partitioner:
 
     def _fits(self, einsum: Einsum, group: Group) -> bool:
         """Whether a map has the axes of a kernel, and no long one besides."""
-        lefts = [set(e.variables) for e in (*group.results, *group.maps)]
+        if group.steps is not None:
+            return Follows(self.facts, self.sizes).ends(group.steps, group.rows, einsum)
+        over = set(group.over)
+        if {r.tensor for r in tensor_reads(einsum)} & {e.tensor for e in group.rows}:
+            return False  # a row is complete when the loop has ended
+        lefts = [set(e.variables) - over for e in group.einsums]
         common = set.intersection(*lefts)
-        if not common <= set(einsum.variables) or not _aligned(
-            einsum, (*group.results, *group.maps)
-        ):
+        if not common <= set(einsum.variables) or not _aligned(einsum, group.einsums):
             return False
-        mine = {v for e in subexpressions(einsum.value) for v in (*_var(e), *_bound(e))}
-        if set(group.over) & (mine | set(einsum.variables)):
+        mine = _variables(einsum.value) | set(einsum.variables)
+        if over & mine:
             return False
-        others = (mine | set(einsum.variables)) - {v for left in lefts for v in left}
-        return all(is_short(self.facts.variables[v], self.short) for v in others)
+        others = mine - {v for left in lefts for v in left}
+        return all(self.sizes.short(v) for v in others)
 
     def _buffers(self, groups: Sequence[Group]) -> tuple[str, ...]:
-        """Tensors that a later kernel reads."""
+        """Tensors that a later kernel reads, or a recurrence reads of its own earlier steps."""
         made: dict[str, int] = {}
         for i, group in enumerate(groups):
-            for einsum in (*group.results, *group.maps):
-                made[einsum.tensor] = i
+            made |= {e.tensor: i for e in group.einsums}
         needed: dict[str, None] = {}
         for i, group in enumerate(groups):
-            for einsum in (*group.results, *group.maps):
+            if group.steps is not None:
+                needed |= dict.fromkeys(group.steps.stored(group.rows, group.maps))
+            initial = group.steps.initial if group.steps else ()
+            for einsum in (*initial, *group.einsums):
                 for read in tensor_reads(einsum):
                     if made.get(read.tensor, i) < i:
                         needed.setdefault(read.tensor)
         return tuple(needed)
 
 
-def _aligned(einsum: Einsum, others: Sequence[Einsum]) -> bool:
+def _aligned(einsum: Einsum, others: Iterable[Einsum]) -> bool:
     """Whether what is read of others is read at their own points, so that a tile holds it."""
     own = {e.tensor: tuple(Var(v) for v in e.variables) for e in others}
     return all(r.index == own.get(r.tensor, r.index) for r in tensor_reads(einsum))
 
 
-def _check_names(einsum: Einsum) -> None:
-    """Raises `NotLowered` where one name is an axis twice: it would be one axis of the tiles."""
-    reductions = [e for e in subexpressions(einsum.value) if isinstance(e, Reduce)]
-    for outer in reductions:
-        inside = {v for e in subexpressions(outer.body) for v in _bound(e)}
-        if set(outer.variables) & (inside | set(einsum.variables)):
-            raise NotLowered(einsum.value, "a bound variable would have to be renamed")
-
-
-def _no_name(base: str) -> str:
-    raise NotLowered(Var(base), "a bound variable would have to be renamed")
-
-
-def _reduces(einsum: Einsum) -> bool:
-    return any(_bound(e) for e in subexpressions(einsum.value))
-
-
-def _bound(expr: Expr) -> tuple[str, ...]:
-    return expr.variables if isinstance(expr, Reduce) else ()
-
-
-def _var(expr: Expr) -> tuple[str, ...]:
-    return (expr.name,) if isinstance(expr, Var) else ()
-
-
-def _unfinished(einsum: Einsum, bodies: Mapping[str, Einsum], finished: set[str]) -> set[str]:
-    """What an Einsum reads that is not computed yet."""
-    return {r.tensor for r in tensor_reads(einsum) if r.tensor in bodies} - finished
+def _variables(expr: Expr) -> set[str]:
+    """Every variable of an expression, free or bound."""
+    found = {n.name for n in subexpressions(expr) if isinstance(n, Var)}
+    return found.union(combined(expr), *map(bound, subexpressions(expr)))

@@ -62,12 +62,20 @@ def conjuncts(predicate: Expr) -> list[Expr]:
 
 
 def either(a: Expr, b: Expr) -> Expr:
-    """The disjunction of two predicates."""
+    """The disjunction of two predicates; what both need stands once, outside of it."""
     if TRUE in (a, b):
         return TRUE
     if a in (FALSE, b):
         return b
-    return a if b == FALSE else Logical("or", a, b)
+    if b == FALSE:
+        return a
+    first, second = conjuncts(a), conjuncts(b)
+    common = [p for p in first if p in second]
+    if not common:
+        return Logical("or", a, b)
+    left = both(*(p for p in first if p not in common))
+    right = both(*(p for p in second if p not in common))
+    return both(*common, either(left, right))
 
 
 def negation(a: Expr) -> Expr:
@@ -77,6 +85,8 @@ def negation(a: Expr) -> Expr:
             return Bool(not value)
         case Unary(op="not", operand=operand):
             return operand
+        case Logical(op="or", left=left, right=right):
+            return both(negation(left), negation(right))
         case _:
             return Unary("not", a)
 

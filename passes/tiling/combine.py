@@ -1,0 +1,89 @@
+"""What is made of several results at once becomes an Einsum of its own.
+
+A kernel that makes all of them can then store that, and not each of them: a mean, and not a sum and
+a count. Where it is not stored, it is put where it is read, and nothing has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from attnc.ir.cascade import Einsum, Statement
+from attnc.ir.expr import Apply, Binary, Expr, Read, Unary, Var
+from attnc.ir.facts import Facts
+from attnc.ir.walk import children, free_variables, rebuild, subexpressions
+from attnc.passes.algebra.cse import LABELS
+from attnc.passes.algebra.program import (
+    Names,
+    Tell,
+    definition,
+    ignore,
+    point,
+    rewritten,
+    singles,
+    stem,
+)
+from attnc.passes.tiling.observers import observes
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Separates largest expressions over two or more results, with no rank that none of them has.
+
+    What it reads it reads at variables. Recurrence groups are left as they are.
+    """
+
+    name: str = field(default="combine", init=False)
+
+    def __call__(self, facts: Facts, tell: Tell = ignore) -> Facts:
+        alone = singles(facts)
+        names = Names(facts.cascade)
+        results = {e.tensor for e in facts.cascade.einsums if e.tensor in alone and observes(e)}
+        found: list[Statement] = []
+        known: dict[Expr, str] = {}
+        for statement in facts.cascade.statements:
+            if isinstance(statement, Einsum) and statement.tensor in alone:
+                made: list[Einsum] = []
+                value = _parted(statement, statement.value, results, names, known, made)
+                found += [*made, replace(statement, value=value)]
+            else:
+                found.append(statement)
+        return rewritten(facts, found)
+
+
+def _parted(
+    einsum: Einsum,
+    expr: Expr,
+    results: set[str],
+    names: Names,
+    known: dict[Expr, str],
+    made: list[Einsum],
+) -> Expr:
+    """An expression with what is made of results read from tensors."""
+    if expr is not einsum.value and _is_combined(expr, results):
+        variables = tuple(sorted(free_variables(expr)))
+        if expr not in known:
+            label = LABELS.get(expr.op, "part") if isinstance(expr, Binary) else "part"
+            known[expr] = names(f"{stem(einsum)}_{label}")
+            made.append(definition(known[expr], variables, expr, einsum))
+        return point(known[expr], variables, expr.span)
+    inner = (_parted(einsum, c, results, names, known, made) for c in children(expr))
+    return rebuild(expr, tuple(inner))
+
+
+def _is_combined(expr: Expr, results: set[str]) -> bool:
+    """Whether an expression is made of several results and nothing that has more ranks."""
+    if not isinstance(expr, Binary | Unary | Apply):
+        return False
+    nodes = list(subexpressions(expr))
+    if not all(
+        isinstance(n, Binary | Unary | Apply | Read | Var) or not children(n) for n in nodes
+    ):
+        return False
+    reads = [n for n in nodes if isinstance(n, Read)]
+    if len({r.tensor for r in reads}) < 2 or not all(r.tensor in results for r in reads):
+        return False
+    axes = {i.name for r in reads for i in r.index if isinstance(i, Var)}
+    points = all(isinstance(i, Var) for r in reads for i in r.index)
+    distinct = all(len({*r.index}) == len(r.index) for r in reads)
+    return points and distinct and free_variables(expr) == axes

@@ -1,0 +1,240 @@
+"""What is computed where it is read, and what once, to be stored.
+
+A map is always computed where it is read. Anything else may be if it goes along short ranks alone,
+or is a scan along the rank that its reader streams. Whether it should be is a matter of cost: a
+kernel computes what it holds once for each of its tiles, so that what lacks some of the kernel's
+axes is computed, and its operands are read, again and again; but what is stored has to be written,
+and read again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.ir.cascade import Einsum
+from attnc.ir.expr import Binary, Expr, Read, Reduce, Scan, TopK, Var
+from attnc.ir.facts import Facts
+from attnc.ir.stages import Loop, tensor_reads
+from attnc.ir.walk import FreeVariables, bound, children, substitute
+from attnc.passes.algebra.sizes import Nominal
+from attnc.passes.tiling.inline import Variables
+from attnc.passes.tiling.observers import combined, index_variables, observers, scans
+
+SHORT: Final = 512
+"""Up to this nominal size a rank is held whole."""
+
+TILE: Final = 64
+"""Points of one axis that a program computes."""
+
+BYTE: Final = 10.0
+"""What it costs to read or write a byte, in scalar operations; a few for processors and more for
+their matrix units, on all that we know of."""
+
+PRODUCT: Final = 0.125
+"""A multiplication or addition in a sum of products, which matrix units compute."""
+
+SORT: Final = 16.0
+"""A point that is sorted."""
+
+WORD: Final = 4
+"""Bytes of an element."""
+
+NONE: Final[Mapping[str, str]] = {}
+
+
+@dataclass
+class Sizes:
+    """Nominal sizes of rank variables."""
+
+    nominal: Nominal
+    variables: Variables
+
+    def __call__(self, variable: str) -> int:
+        return self.nominal.size(self.variables.sizes[variable])
+
+    def short(self, variable: str) -> bool:
+        """Whether an axis may be held whole."""
+        return self(variable) <= SHORT
+
+    def long(self, variables: Iterable[str]) -> tuple[str, ...]:
+        """Those that are streamed."""
+        return tuple(v for v in variables if not self.short(v))
+
+    def points(self, variables: Iterable[str]) -> float:
+        """The number of points of some axes."""
+        return math.prod(float(self(v)) for v in variables)
+
+    def tiles(self, variables: Iterable[str]) -> float:
+        """The number of tiles of some axes."""
+        return math.prod(float(-(-self(v) // TILE)) for v in variables)
+
+
+@dataclass(frozen=True)
+class Use:
+    """A kernel that needs a tensor: what it computes, its axes, and those that it reduces."""
+
+    tensor: str
+    axes: frozenset[str]
+    reduced: frozenset[str]
+
+
+@dataclass
+class Recompute:
+    """Decides for each tensor that is no map."""
+
+    facts: Facts
+    sizes: Sizes
+    definitions: Mapping[str, Einsum]
+    """What stands alone, in order, and what recurrences define."""
+    outputs: frozenset[str]
+    kept: set[str] = field(default_factory=set[str])
+    _free: FreeVariables = field(default_factory=FreeVariables)
+    _ends: dict[str, list[tuple[Read, Use]]] = field(
+        default_factory=dict[str, list[tuple[Read, Use]]]
+    )
+    """By tensor, its reads and the kernels that they end up in."""
+    _scans: dict[str, set[tuple[str, bool]]] = field(
+        default_factory=dict[str, set[tuple[str, bool]]]
+    )
+    """By tensor, the scans that its kernel follows: along what, and whether from the end."""
+
+    def run(self) -> frozenset[str]:
+        """The tensors that are computed once."""
+        self.kept |= self.outputs
+        for stage in self.facts.stages:
+            if isinstance(stage, Loop):
+                self.kept |= {s.tensor for s in stage.steps}
+        self.readers: dict[str, list[tuple[Einsum, Read]]] = {}
+        for einsum in self._all():
+            for read in tensor_reads(einsum):
+                self.readers.setdefault(read.tensor, []).append((einsum, read))
+        for einsum in reversed(list(self.definitions.values())):
+            reads = self.readers.get(einsum.tensor, [])
+            found = [(read, use) for reader, read in reads for use in self._uses(reader)]
+            if einsum.tensor not in self.kept and not self._inside(einsum, found):
+                self.kept.add(einsum.tensor)
+            if einsum.tensor not in self.kept:
+                for read, use in found:
+                    along = zip(einsum.variables, read.index, strict=True)
+                    names = {v: i.name for v, i in along if isinstance(i, Var)}
+                    self._follow(use.tensor, scans(einsum.value), names)
+            self._ends[einsum.tensor] = found
+        return frozenset(self.kept)
+
+    def _all(self) -> Iterable[Einsum]:
+        for stage in self.facts.stages:
+            yield from (
+                (*stage.initial, *stage.steps) if isinstance(stage, Loop) else (stage.einsum,)
+            )
+
+    def _inside(self, einsum: Einsum, found: list[tuple[Read, Use]]) -> bool:
+        """Whether a tensor is computed where it is read."""
+        if not any(True for _ in observers(einsum.value)):
+            return True
+        if not all(self._may(einsum, read, use) for read, use in found):
+            return False
+        return self._costs_less(einsum, found)
+
+    def _may(self, einsum: Einsum, read: Read, use: Use) -> bool:
+        """Whether a kernel can compute it: short ranks alone, or a scan along its stream."""
+        along = dict(zip(einsum.variables, read.index, strict=True))
+        for node in observers(einsum.value):
+            if isinstance(node, Scan) and not self.sizes.short(node.variable):
+                at = along[node.variable]
+                if not isinstance(at, Var):
+                    return False
+                streams = frozenset(self.sizes.long(use.reduced)) or frozenset((at.name,))
+                turned = (at.name, not node.reverse) in self._scans.get(use.tensor, ())
+                if streams != {at.name} or turned or at.name not in use.axes | use.reduced:
+                    return False
+            elif any(not self.sizes.short(v) for v in bound(node)):
+                return False
+        return True
+
+    def _uses(self, reader: Einsum) -> list[Use]:
+        """The kernels that a reader ends up in."""
+        if reader.tensor in self.kept or reader.tensor not in self._ends:
+            self._follow(reader.tensor, scans(reader.value))
+            return [Use(reader.tensor, frozenset(reader.variables), combined(reader.value))]
+        return list(dict.fromkeys(use for _, use in self._ends[reader.tensor]))
+
+    def _follow(self, tensor: str, found: Iterable[Scan], names: Mapping[str, str] = NONE) -> None:
+        """Notes scans that the kernel of a tensor has to follow."""
+        known = self._scans.setdefault(tensor, set())
+        for scan in found:
+            if not self.sizes.short(scan.variable):
+                known.add((names.get(scan.variable, scan.variable), scan.reverse))
+
+    # Cost
+
+    def _costs_less(self, einsum: Einsum, uses: list[tuple[Read, Use]]) -> bool:
+        """Whether computing a tensor in the kernels that read it is cheaper than storing it."""
+        own = frozenset(einsum.variables)
+        body = Work(self.sizes, self._free, own)
+        for part in (einsum.value, *einsum.where):
+            body.add(part)
+        points = self.sizes.points(own)
+        apart = body.total + points * WORD * BYTE
+        inside = 0.0
+        seen: set[tuple[Read, frozenset[str], frozenset[str]]] = set()
+        for read, use in uses:
+            grid = frozenset(self.sizes.long(use.axes))
+            key = read, grid, frozenset(self.sizes.long(use.reduced))
+            if key in seen:
+                continue  # the same kernel, in all likelihood
+            seen.add(key)
+            work = Work(self.sizes, self._free, use.axes)
+            index = dict(zip(einsum.variables, read.index, strict=True))
+            for part in (einsum.value, *einsum.where):
+                work.add(substitute(part, index, self.sizes.variables.fresh))
+            inside += work.total
+            again = Work(self.sizes, self._free, use.axes)
+            again.add(read)
+            apart += again.total
+        return inside <= apart
+
+
+@dataclass
+class Work:
+    """What an expression costs in a kernel of some parallel axes, each part of it once a tile."""
+
+    sizes: Sizes
+    free: FreeVariables
+    axes: frozenset[str]
+    total: float = 0.0
+    _seen: set[Expr] = field(default_factory=set[Expr])
+
+    def add(self, expr: Expr) -> None:
+        """Adds what an expression costs beyond what was added before."""
+        if expr in self._seen:
+            return
+        self._seen.add(expr)
+        operands = children(expr)
+        if isinstance(expr, Reduce) and expr.op == "sum" and _is_product(expr.body):
+            operands = children(expr.body)
+        for operand in operands:
+            self.add(operand)
+        variables = self.free(expr)
+        match expr:
+            case Read():
+                self._count(index_variables(expr), WORD * BYTE)
+            case Reduce(op="sum", variables=over):
+                self._count(variables | {*over}, 2 * PRODUCT)
+            case Reduce(variables=over):
+                self._count(variables | {*over}, 1.0)
+            case TopK(variable=over):
+                self._count(variables | {over}, SORT)
+            case _ if children(expr):
+                self._count(variables, 1.0)
+            case _:
+                pass
+
+    def _count(self, variables: frozenset[str], each: float) -> None:
+        self.total += each * self.sizes.points(variables) * self.sizes.tiles(self.axes - variables)
+
+
+def _is_product(expr: Expr) -> bool:
+    return isinstance(expr, Binary) and expr.op == "*"
