@@ -1,21 +1,21 @@
-"""Seeded faults in plans: each is seen by the instruments that are named beside it.
+"""Seeded faults in plans and in passes: each is seen by the instruments that are named beside it.
 
-`f32` and `half`: the bound, on random inputs, in half types also on long rows with a mean. `hard`:
-the bound on large, growing, and infinite scores. `exact`: no bit may differ.
+`tests/instruments.py` says what these are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 import pytest
 
-import attnc
-from attnc.errors import InternalError
 from attnc.ir.expr import (
     Apply,
     Binary,
@@ -30,166 +30,14 @@ from attnc.ir.expr import (
     Unary,
     Var,
 )
-from attnc.ir.facts import Facts
 from attnc.ir.tiles import Dot, Fold, Load, Loop, Map, Plan, Scan, Statement, Store
 from attnc.ir.tiles_walk import mapped, rewritten
 from attnc.ir.walk import children, rebuild
 from attnc.passes.tiling.lower import NotLowered
 from attnc.planning import planned
-from tests.acceptance.exact import exact_inputs, stand_in
-from tests.acceptance.judge import judge
-from tests.test_acceptance import TYPES
-from tests.tiled import of_plan, outputs, written
-
-TEXTS = {
-    "attend": """cascade attend(
-    Q[M,E], K[N,E], V[N,F], P[M,N], w: int = 9
-) -> O[M,F] empty 7, L[M] empty -inf:
-    S[m,n] = Q[m,e] * K[n,e] / sqrt(E) + P[m,n] where n <= m + (N - M), m + (N - M) - n < w
-    O[m,f] = softmax[n](S[m,n]) * V[n,f]
-    L[m] = logsumexp[n](S[m,n])
-""",
-    "vary": """cascade vary(P[M,N], V[N,F]) -> U[M,F], W[M,F]:
-    U[m,f] = softmax[n](P[m,n]) * V[n,f]
-    W[m,f] = softmax[n](P[m,n]) * (V[n,f] - U[m,f]) ** 2
-""",
-    "least": """cascade least(P[M,N], V[N,F]) -> O[M,F], G[M]:
-    G[m] = min[n](P[m,n])
-    D[m] = sum[n](exp(G[m] - P[m,n]))
-    O[m,f] = exp(G[m] - P[m,n]) / D[m] * V[n,f]
-""",
-    "twice": """cascade twice(P[M,N], V[N,F]) -> O[M,F] empty 7:
-    T[m,n] = P[m,n] where n < 3 * m
-    U[m] = mean[n](T[m,n])
-    O[m,f] = sum[n](max(P[m,n] - U[m], 0) * V[n,f])
-""",
-    "scan": """cascade scan(P[M,N], V[N,F]) -> O[M,F]:
-    C[m,n] = cumsum[n](P[m,n])
-    O[m,f] = relu(C[m,n]) * V[n,f]
-""",
-}
-SIZES = {"M": 6, "N": 21, "E": 5, "F": 3}
-SHORT = {**SIZES, "M": 9, "N": 5}
-"""With rows of which no key counts."""
-FEW = {**SIZES, "M": 3, "N": 9}
-TILES = ({"m": 4, "n": 4, "e": 2, "f": 2}, {"m": 1, "n": 3, "e": 8, "f": 8}, {"m": 8, "n": 64})
-ORDERS = (None, 0, 1)
-LONG = 1500
+from tests.instruments import TEXTS, Planner, facts, red, seen
 
 Change = Callable[[Plan], Plan]
-
-
-# Instruments
-
-
-@cache
-def facts(text: str, exact: bool = False) -> Facts:
-    found = attnc.check(TEXTS[text]).select()
-    return stand_in(found) if exact else found
-
-
-def random_inputs(text: str, seed: int, sizes: dict[str, int] = SIZES) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    items = facts(text).cascade.inputs
-    return {i.name: rng.standard_normal([sizes[str(s)] for s in i.sizes]) for i in items}
-
-
-def hard_inputs(text: str) -> Iterator[dict[str, Any]]:
-    """Scores that are large, grow or fall, or are -inf for the first keys."""
-    rng = np.random.default_rng(9)
-    for change in (
-        lambda p: p - 1e4,
-        lambda p: p + 1e4,
-        lambda p: np.sort(80 * p),
-        lambda p: -np.sort(80 * p),
-        lambda p: np.where(np.arange(21) < 12 + 9 * rng.integers(0, 2, (6, 1)), -np.inf, p),
-    ):
-        inputs = random_inputs(text, 9)
-        inputs["P"] = change(inputs["P"])
-        if text != "vary" or np.isfinite(inputs["P"]).all():  # see tests/test_stability.py
-            yield inputs
-
-
-def within(text: str, plan: Plan, kind: str, inputs: Mapping[str, Any], *, window: int = 9) -> bool:
-    """Whether a plan's results are within their bounds at some tiles."""
-    call = of_plan(facts(text), plan)
-    narrow = {k: v.astype(TYPES[kind]) for k, v in inputs.items()}
-    long = inputs["V"].shape[0] > 100
-    parameters = {"w": window} if text == "attend" else {}
-    ways = [({"m": 4, "n": 64}, 0)] if long else zip(TILES, ORDERS, strict=True)
-    for tiles, shuffle in ways:
-        found = call(narrow, parameters, tiles, shuffle)
-        full = {a.name: tiles.get(a.name, 64) for k in plan.kernels for a in k.axes}
-        verdict = judge(
-            facts(text),
-            narrow,
-            parameters,
-            found,
-            matrix_type=kind,
-            tiles=call.streamed(full),
-            undecided=1.0,
-        )
-        if not verdict.ok:
-            return False
-    return True
-
-
-def f32(text: str, change: Change) -> bool:
-    plan = change(planned(facts(text))[1].plan)
-    return all(
-        within(text, plan, "f32", random_inputs(text, seed, sizes))
-        for seed, sizes in enumerate((SIZES, SHORT))
-    )
-
-
-def half(text: str, change: Change) -> bool:
-    plan = change(planned(facts(text))[1].plan)
-    large, long = random_inputs(text, 3), random_inputs(text, 4, {**SIZES, "N": LONG})
-    large = {k: 8 * v if k == "Q" else v for k, v in large.items()}
-    long["V"] += 2.0
-    return all(
-        within(text, plan, kind, inputs, window=LONG)
-        for kind in ("f16", "bf16")
-        for inputs in (large, long)
-    )
-
-
-def hard(text: str, change: Change) -> bool:
-    plan = change(planned(facts(text))[1].plan)
-    return all(within(text, plan, "f32", inputs, window=LONG) for inputs in hard_inputs(text))
-
-
-def exact(text: str, change: Change) -> bool:
-    found = facts(text, exact=True)
-    call = of_plan(found, change(planned(found)[1].plan))
-    for kind in ("f32", "bf16"):
-        inputs = exact_inputs(found, FEW if text == "vary" else SIZES, 2, kind)
-        expected = outputs(written(found, inputs, {}))
-        for tiles, shuffle in zip(TILES, ORDERS, strict=True):
-            got = outputs(call(inputs, {}, tiles, shuffle))
-            for a, b in zip(got, expected, strict=True):
-                if not np.array_equal(a.astype(np.float64), b.astype(np.float64), equal_nan=True):
-                    return False
-    return True
-
-
-INSTRUMENTS: Final = {"f32": f32, "half": half, "hard": hard, "exact": exact}
-
-
-def seen(text: str, change: Change) -> set[str]:
-    """The instruments that a fault turns red."""
-    found = set()
-    for name, instrument in INSTRUMENTS.items():
-        try:
-            good = instrument(text, change)
-        except (ArithmeticError, AssertionError, IndexError, InternalError, KeyError, ValueError):
-            good = False
-        if not good:
-            found.add(name)
-    return found
-
-
-# Faults
 
 
 def each(plan: Plan, change: Callable[[Statement], Statement | tuple[Statement, ...]]) -> Plan:
@@ -505,7 +353,6 @@ FAULTS = [
     ),
     Fault("a rescale of a state that is at rest", "attend", exprs(unguarded), "hard"),
     Fault("weights that are relative to infinity", "attend", exprs(finite_anyway), "hard"),
-    Fault("a state of nothing counts", "vary", exprs(state_of_nothing), "f32 half hard"),
     Fault("the tile is rescaled, not the state", "attend", updates(wrong_way), EVERY),
     Fault("the state is dropped", "attend", updates(lambda old, new: new), EVERY),
     Fault("the tile is dropped", "attend", updates(lambda old, new: old), EVERY),
@@ -620,10 +467,15 @@ FAULTS = [
 ]
 
 
+def changed(change: Change) -> Planner:
+    """A planner that makes a fault."""
+    return lambda facts: change(planned(facts)[1].plan)
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_no_fault(text: str) -> None:
     try:
-        assert seen(text, lambda plan: plan) == set()
+        assert seen(text, changed(lambda plan: plan)) == set()
     except NotLowered:
         pytest.skip("tiles cannot do it yet")
 
@@ -636,4 +488,201 @@ def test_faults_are_seen(fault: Fault) -> None:
         pytest.skip("tiles cannot do it yet")
     assert fault.change(plan) != plan, "the fault changes nothing"
     assert fault.by
-    assert set(fault.by.split()) <= seen(fault.text, fault.change)
+    for name in fault.by.split():
+        assert red(fault.text, changed(fault.change), name), name
+
+
+# Faults in passes
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A piece of the passes' text, wherever it stands, and what is put in its place.
+
+    `by` are the instruments that see it in the plan of a text; `planning`: there is no plan, for
+    what is derived is checked.
+    """
+
+    name: str
+    old: str
+    new: str
+    text: str
+    by: str
+
+
+WRONG = [
+    Wrong(
+        "a change at rest",
+        'return Choice(Compare(("==",), (left, right)), Int(0), entry)',
+        "return entry",
+        "attend",
+        "hard",
+    ),
+    Wrong(
+        "weights that are relative to infinity",
+        "chosen(infinite, Int(0), one.value)",
+        "one.value",
+        "attend",
+        "hard",
+    ),
+    Wrong(
+        "what was before is dropped",
+        'carried = Binary("+", self._carried(state, j), tile)',
+        "carried = tile",
+        "attend",
+        EVERY,
+    ),
+    Wrong(
+        "the first round's seen is kept",
+        'either(Name(state.seen), some), "now"',
+        'some, "now"',
+        "attend",
+        EVERY,
+    ),
+    Wrong(
+        "T of a state is that of another",
+        "Name(state.tiles[k])))",
+        "Name(state.tiles[j])))",
+        "vary",
+        "f32 half hard",
+    ),
+    Wrong(
+        "results of before are those of now",
+        'renamed(self.names, "\'")',
+        'renamed(frozenset(), "\'")',
+        "attend",
+        EVERY,
+    ),
+    Wrong("a maximum is the last tile's", "return Apply(op, (a, b))", "return b", "attend", EVERY),
+    Wrong(
+        "a maximum is a minimum's identity",
+        'return Unary("-", Float(float("inf"))) if op == "max" else Float(float("inf"))',
+        "return Float(0.0)",
+        "attend",
+        "hard",
+    ),
+    Wrong(
+        "a term's presence is forgotten",
+        "return product(p.value for p in parts), both(whole, holds)",
+        "return product(p.value for p in parts), holds",
+        "attend",
+        EVERY,
+    ),
+    Wrong(
+        "changes have the wrong sign",
+        "change = subtracted(now, old(now))",
+        "change = subtracted(old(now), now)",
+        "attend",
+        "planning",
+    ),
+    Wrong("binomials are forgotten", "comb(count, j),", "1,", "vary", "planning"),
+    Wrong(
+        "an addition theorem with the wrong sign",
+        'sign = 1 if factor.function == "sin" else -1',
+        "sign = 1",
+        "turns",
+        "planning",
+    ),
+    Wrong(
+        "terms of one function are not added",
+        "coefficients[i] = term.coefficient if before is None else added(before, term.coefficient)",
+        "coefficients[i] = term.coefficient",
+        "branches",
+        "planning",
+    ),
+    Wrong(
+        "a monotone function does not turn",
+        'op = {"max": "min", "min": "max"}[value.op] if outer.turned else value.op',
+        "op = value.op",
+        "extreme",
+        EVERY,
+    ),
+    Wrong(
+        "a definition's conditions are forgotten",
+        'value = Apply("only", (value, balanced([self(c) for c in einsum.where])))',
+        "pass",
+        "attend",
+        EVERY,
+    ),
+    Wrong(
+        "lanes beyond an extent count",
+        'return both(*(Compare(("<",), (Var(v), self.size(v)))',
+        'return both(*(Compare(("<=",), (Var(v), self.size(v)))',
+        "least",
+        EVERY,
+    ),
+    Wrong(
+        "a default is present where its value is",
+        "here = either(value.here, other.here)",
+        "here = value.here",
+        "branches",
+        EVERY,
+    ),
+    Wrong(
+        "a choice is present where both branches are",
+        "here = both(c.here, chosen(c.value, a.here, b.here))",
+        "here = both(c.here, a.here, b.here)",
+        "branches",
+        EVERY,
+    ),
+    Wrong(
+        "what is carried alone is dead", " & needed - wanted", " & set()", "vary", "f32 half hard"
+    ),
+    Wrong(
+        "rows of buffers are all there",
+        "here = both(here, self._presence(",
+        "both(here, self._presence(",
+        "twice",
+        EVERY,
+    ),
+]
+
+
+ROOT = Path(__file__).parent.parent / "passes"
+PLACES = [
+    (f"attnc.passes.{folder}.{path.stem}", path)
+    for folder in ("running", "tiling")
+    for path in sorted((ROOT / folder).glob("*.py"))
+]
+
+
+def planner(wrong: Wrong | None, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """A planner of passes that are read anew, one of them with a fault."""
+    for name in [*(n for n, _ in PLACES), "attnc.planning"]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if wrong is not None:
+        places = [
+            (name, path)
+            for name, path in PLACES
+            for _ in range(path.read_text("utf-8").count(wrong.old))
+        ]
+        assert len(places) == 1, "the text that this fault changes has moved"
+        ((name, path),) = places
+        made = ModuleType(name)
+        made.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, name, made)
+        text = path.read_text("utf-8").replace(wrong.old, wrong.new)
+        exec(compile(text, str(path), "exec"), made.__dict__)
+    fresh = import_module("attnc.planning").planned
+    return lambda facts: fresh(facts)[1].plan
+
+
+@pytest.mark.parametrize("text", [t for t in TEXTS if t != "scan"])
+def test_no_fault_in_passes(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not red(text, planner(None, monkeypatch), "f32")
+
+
+@pytest.mark.parametrize("wrong", [pytest.param(w, id=w.name) for w in WRONG])
+def test_faults_in_passes_are_seen(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planner(wrong, monkeypatch)
+    assert wrong.by
+    if wrong.by == "planning":
+        with pytest.raises(Exception, match=r"T |terms add up"):
+            plan(facts(wrong.text))
+        return
+    for name in wrong.by.split():
+        assert red(wrong.text, plan, name), name
+
+
+def test_there_are_many() -> None:
+    assert len(FAULTS) + len(WRONG) >= 50
