@@ -56,7 +56,7 @@ def explanation(
             },
             "graph": _graph(facts),
         },
-        **compiled(facts, counts, dtype, found, numbers, source),
+        **compiled(facts, sizes, counts, dtype, found, numbers, source),
     }
 
 

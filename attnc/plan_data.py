@@ -29,6 +29,7 @@ TILES: Final = {
 
 def compiled(
     facts: Facts,
+    sizes: Mapping[str, int],
     ranks: Iterable[str],
     dtype: str,
     written: Cost,
@@ -37,24 +38,24 @@ def compiled(
 ) -> dict[str, object]:
     """Kernels and refusals as plain data; `compiled` is None where tiles cannot do it yet.
 
-    `ranks` are those whose passes are counted. `written` is the cost of the text; ratios are of
-    that to the plan's, so more is better. A refusal has the tensor, the term, the reason, and file
-    and line of the spec, where known.
+    `sizes` are those at which the passes compare costs, `ranks` those whose passes are counted.
+    `written` is the cost of the text; ratios are of that to the plan's, so more is better. A
+    refusal has the tensor, the term, the reason, and file and line of the spec, where known.
     """
     try:
-        separate, fused = planned(facts)
+        separate, fused = planned(facts, sizes)
     except NotLowered as error:
         return {
             "compiled": None,
             "refusals": [_refusal(None, error.expr, error.reason, facts, source)],
         }
-    counts, sizes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
+    counts, axes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
     found = plan_cost(fused.plan, separate, dtype, TILES, numbers.formulas)
     live = numbers.largest(found.total.live())
     before = numbers.largest(written.live())
     return {
         "compiled": {
-            "passes": {r: times(counts[r], sizes, numbers.known) for r in ranks},
+            "passes": {r: times(counts[r], axes, numbers.known) for r in ranks},
             "kernels": [
                 _kernel(kernel, cost, fused, numbers)
                 for kernel, cost in zip(fused.plan.kernels, found.kernels, strict=True)

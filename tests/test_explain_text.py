@@ -55,11 +55,12 @@ def test_what_cannot_be_tiled_is_said_with_its_place(monkeypatch: pytest.MonkeyP
     text = examples.text("causal")
     term = attnc.check(text).select().cascade.einsums[-1].value
 
-    def refuses(facts: Facts) -> None:
+    def refuses(facts: Facts, sizes: object) -> None:
+        assert sizes == {"M": 3}
         raise NotLowered(term, "it is only a test")
 
     monkeypatch.setattr("attnc.plan_data.planned", refuses)
-    found = explained(text, "causal.attn")
+    found = explained(text, "causal.attn", M=3)
     assert found["compiled"] is None
     (refusal,) = found["refusals"]
     assert refusal["line"] == len(text.splitlines())
