@@ -139,7 +139,7 @@ def _same(a: Phi, b: Phi) -> bool:
 
 def _changed(phi: Phi) -> list[tuple[Entry, Phi]]:
     """A basis function at the new results, as a sum over functions at the old ones."""
-    options = [_factor_changed(factor, exponent) for factor, exponent in phi.mixed]
+    options = [factor_changed(factor, exponent) for factor, exponent in phi.mixed]
     found = []
     for choice in pairs(*options):
         number, shifts, mixed = 1, [], Phi()
@@ -155,7 +155,7 @@ def _changed(phi: Phi) -> list[tuple[Entry, Phi]]:
 Changed = tuple[int, list[Shift], tuple[tuple[Factor, Fraction], ...]]
 
 
-def _factor_changed(factor: Factor, exponent: Fraction) -> list[Changed]:
+def factor_changed(factor: Factor, exponent: Fraction) -> list[Changed]:
     """One factor at the new results: numbers, shifts, and factors at the old ones."""
     y = factor.coordinate
     if factor.function == "exp" or y.kind == "product":
@@ -191,4 +191,4 @@ def _angle_changed(factor: Factor, count: int) -> list[Changed]:
     return found
 
 
-__all__ = ["MAX_BASIS", "ONE", "Basis", "Entry", "Shift", "closed"]
+__all__ = ["MAX_BASIS", "ONE", "Basis", "Entry", "Shift", "closed", "factor_changed"]

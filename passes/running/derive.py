@@ -8,185 +8,145 @@ state is brought along, `Phi <- T(r_old, r_new) Phi`, and the new points are add
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from attnc.ir.cascade import Einsum
-from attnc.ir.expr import Apply, Binary, Expr, Float, Int, Read, Reduce, Var
-from attnc.ir.walk import FreeVariables, subexpressions
-from attnc.passes.running.build import multiplied, total
-from attnc.passes.running.closure import Basis, closed
+from attnc.ir.cascade import Einsum, Slot
+from attnc.ir.expr import Expr, Read, Reduce, Var
+from attnc.passes.running.anchor import Anchors
+from attnc.passes.running.closure import closed
+from attnc.passes.running.forms import (
+    Added,
+    Derivation,
+    Extreme,
+    Plain,
+    Refusal,
+    Running,
+    Sum,
+)
 from attnc.passes.running.monotone import hoisted
-from attnc.passes.running.signs import Signs
-from attnc.passes.running.terms import Inseparable, Phi, Splitter
+from attnc.passes.running.prefix import Prefix
+from attnc.passes.running.stable import unstable
+from attnc.passes.running.terms import Inseparable
 
 
 @dataclass(frozen=True)
-class Sum:
-    """A sum whose basis is closed."""
+class Around:
+    """What a cascade says beyond its reductions.
 
-    tensor: str
-    basis: Basis
-
-    @property
-    def result(self) -> tuple[tuple[int, Expr], ...]:
-        """Indices of basis functions with their coefficients `c(r)`."""
-        return tuple(self.basis.coefficients.items())
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """A maximum or minimum of what is streamed alone, with a monotone function around it.
-
-    `result` holds a read of the state, `Read(tensor, ...)` itself, where the extreme stands.
+    `requires` are its requirements, `definitions` its bindings, `grid` axes of which a kernel holds
+    one point each.
     """
 
-    tensor: str
-    op: str
-    inner: Expr
-    result: Expr
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A reduction of what holds no earlier result: any operation, no change of state."""
-
-    tensor: str
-    op: str
-    body: Expr
-
-
-Running: TypeAlias = Sum | Extreme | Plain
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a reduction needs a pass of its own: the term, and the reason."""
-
-    tensor: str
-    term: Expr
-    reason: str
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """The reductions that run in one pass, in order, and those that cannot."""
-
-    running: tuple[Running, ...]
-    refusals: tuple[Refusal, ...]
+    requires: tuple[Expr, ...] = ()
+    definitions: Mapping[str, Expr] = field(default_factory=dict)
+    grid: frozenset[str] = frozenset()
 
 
 def derive(
-    einsums: Sequence[Einsum], streamed: Iterable[str], extents: Iterable[str] = ()
+    einsums: Sequence[Einsum],
+    streamed: Iterable[str],
+    extents: Iterable[str] = (),
+    around: Around | None = None,
+    fresh: Callable[[str], str] | None = None,
+    *,
+    anchored: bool = False,
 ) -> Derivation:
     """The running forms of reductions over the streamed rank variables.
 
     Each Einsum is one reduction, `R[...] = op[n](F)`, in an order in which they can be computed; an
-    `F` may hold any of those before it.
+    `F` may hold any of those before it. With `fresh`, which gives names that are not in use,
+    reductions may be added about which others are kept; without it, those are refused. With
+    `anchored` a sum whose terms span three axes becomes one of matrix products, to be measured.
     """
-    found: list[Running] = []
-    refusals: list[Refusal] = []
-    names = frozenset(streamed)
-    directions: dict[str, int | None] = {}
-    signs: dict[str, int | None] = {}
+    deriver = _Deriver(frozenset(streamed), frozenset(extents), around or Around(), fresh, anchored)
     for einsum in einsums:
-        knows = Signs(directions, signs, frozenset(extents))
+        deriver(einsum)
+    return Derivation(tuple(deriver.found), tuple(deriver.refusals), tuple(deriver.added))
+
+
+class _Deriver:
+    def __init__(
+        self,
+        streamed: frozenset[str],
+        extents: frozenset[str],
+        around: Around,
+        fresh: Callable[[str], str] | None,
+        anchored: bool,
+    ) -> None:
+        self.prefix = Prefix(streamed, extents, around.requires, around.definitions)
+        self.grid = around.grid
+        self.fresh = fresh
+        self.anchored = anchored
+        self.found: list[Running] = []
+        self.refusals: list[Refusal] = []
+        self.added: list[Added] = []
+
+    def __call__(self, einsum: Einsum) -> None:
+        """Derives one reduction, or notes why not; what was added for one in vain goes again."""
+        found, added = len(self.found), len(self.added)
+        before = self.prefix.copy()
         try:
-            one = _running(einsum, names, frozenset(directions), knows)
-            unstable(one, knows)
+            self._accept(einsum)
         except Inseparable as error:
-            refusals.append(Refusal(einsum.tensor, error.expr, error.reason))
-            continue
-        found.append(one)
-        directions[einsum.tensor], signs[einsum.tensor] = _moves(one, knows)
-    return Derivation(tuple(found), tuple(refusals))
+            del self.found[found:], self.added[added:]
+            self.prefix = before
+            self.refusals.append(Refusal(einsum.tensor, error.expr, error.reason))
+
+    def _accept(self, einsum: Einsum) -> Read:
+        """Derives one reduction; raises `Inseparable`."""
+        value = einsum.value
+        if not isinstance(value, Reduce):
+            raise Inseparable(value, "it is no reduction")
+        one = self._running(einsum, value)
+        unstable(one, self.prefix)
+        read = Read(einsum.tensor, tuple(Var(v) for v in einsum.variables))
+        self.found.append(one)
+        self.prefix.learn(one, read, value.body)
+        return read
+
+    def _running(self, einsum: Einsum, value: Reduce) -> Running:
+        split = self.prefix.split
+        read = Read(einsum.tensor, tuple(Var(v) for v in einsum.variables))
+        if split.steady(value.body):
+            return Plain(einsum.tensor, value.op, value.body)
+        match value.op:
+            case "sum":
+                add = None if self.fresh is None else self._adder(einsum)
+                anchors = Anchors(self.prefix, einsum, add, self.grid, free=self.anchored)
+                terms = anchors(split.terms(value.body))
+                basis = closed(terms, value.body)
+                return Sum(einsum.tensor, basis, anchors.measured)
+            case "max" | "min":
+                outer = hoisted(value.body, split, self.prefix.signs)
+                op = {"max": "min", "min": "max"}[value.op] if outer.turned else value.op
+                return Extreme(einsum.tensor, op, outer.inner, outer.outer(read))
+            case op:
+                raise Inseparable(
+                    value.body, f"{op} is derived only where no earlier result is in it"
+                )
+
+    def _adder(self, owner: Einsum) -> Callable[[str, Reduce, tuple[str, ...]], Read]:
+        """What derives a further reduction for another one."""
+
+        def add(base: str, value: Reduce, variables: tuple[str, ...]) -> Read:
+            assert self.fresh is not None
+            einsum = Einsum(self.fresh(base), tuple(map(Slot, variables)), value)
+            read = self._accept(einsum)
+            self.added.append(Added(einsum, owner.tensor))
+            return read
+
+        return add
 
 
-def _running(
-    einsum: Einsum, streamed: frozenset[str], results: frozenset[str], signs: Signs
-) -> Running:
-    value = einsum.value
-    if not isinstance(value, Reduce):
-        raise Inseparable(value, "it is no reduction")
-    split = Splitter(streamed, results, FreeVariables())
-    read = Read(einsum.tensor, tuple(Var(v) for v in einsum.variables))
-    if split.steady(value.body):
-        return Plain(einsum.tensor, value.op, value.body)
-    match value.op:
-        case "sum":
-            return Sum(einsum.tensor, closed(split.terms(value.body), value.body))
-        case "max" | "min":
-            outer = hoisted(value.body, split, signs)
-            op = {"max": "min", "min": "max"}[value.op] if outer.turned else value.op
-            return Extreme(einsum.tensor, op, outer.inner, outer.outer(read))
-        case op:
-            raise Inseparable(value.body, f"{op} is derived only where no earlier result is in it")
-
-
-def _moves(one: Running, signs: Signs) -> tuple[int | None, int | None]:
-    """Direction and sign of a result."""
-    match one:
-        case Plain(op="max"):
-            return 1, 1 if signs.sign(one.body) == 1 else None
-        case Plain(op="min"):
-            return -1, 1 if signs.sign(one.body) == 1 else None
-        case Plain(op="count"):
-            return 1, 1  # of a point that is present, which is the only place where it is read
-        case Plain(op="sum"):
-            return 1 if signs.nonnegative(one.body) else None, signs.sign(one.body)
-        case Plain():
-            return None, None
-        case Extreme():
-            return None, None
-        case Sum():
-            terms = [multiplied(c, one.basis.functions[i].expr()) for i, c in one.result]
-            return None, signs.sign(total(terms))
-
-
-def unstable(one: Running, signs: Signs) -> None:
-    """Raises `Inseparable` unless every factor of T is proved to be 1 or less, or is polynomial."""
-    if not isinstance(one, Sum):
-        return
-    for row, phi in zip(one.basis.transition, one.basis.functions, strict=True):
-        for shift in (s for entries in row.values() for entry in entries for s in entry.shifts):
-            _may_be_zero(phi, shift.coordinate.steady, signs)
-            direction = signs.direction(shift.coordinate.steady)
-            if shift.function == "exp":
-                grows = _sign(shift.exponent) * _base_direction(phi, shift.base)
-                if direction is None or direction * grows > 0:
-                    reason = "its exponential can grow while it runs, and overflow"
-                    raise Inseparable(phi.expr(), reason)
-            elif shift.coordinate.kind == "product":
-                sign = signs.sign(shift.coordinate.steady)
-                if sign is None or direction is None or direction * _sign(shift.exponent) > 0:
-                    reason = "its scale can grow while it runs, or be zero"
-                    raise Inseparable(phi.expr(), reason)
-
-
-def _may_be_zero(phi: Phi, steady: Expr, signs: Signs) -> None:
-    """Raises `Inseparable` where something is divided by a result that can be 0 on a prefix."""
-    for node in subexpressions(steady):
-        match node:
-            case Binary(op="/", right=below) | Apply(function="log", arguments=(below,)):
-                if signs.direction(below) != 0 and signs.sign(below) is None:
-                    reason = "it divides by a result that can be 0 while it runs"
-                    raise Inseparable(phi.expr(), reason)
-            case _:
-                pass
-
-
-def _sign(number: Fraction) -> int:
-    return 1 if number > 0 else -1
-
-
-def _base_direction(phi: Phi, base: Expr | None) -> int:
-    """1 for a base above 1, -1 for one below; raises `Inseparable` for one not known."""
-    match base:
-        case None:
-            return 1
-        case Int(value=value) | Float(value=value) if value > 0:
-            return 1 if value > 1 else -1
-        case _:
-            raise Inseparable(phi.expr(), "its base is not known to be above 1")
+__all__ = [
+    "Added",
+    "Around",
+    "Derivation",
+    "Extreme",
+    "Plain",
+    "Refusal",
+    "Running",
+    "Sum",
+    "derive",
+]

@@ -1,17 +1,20 @@
 """Signs of expressions, and how results move while a reduction runs.
 
-Both are proved or unknown. `sign` is 1 for what is positive, -1 for what is negative, None where
-neither is known. `direction` is 1 for what never decreases from one prefix of a stream to a longer
-one, -1 for what never increases, 0 for what does not change, None where none is known.
+All are proved or unknown. `sign` is 1 for what is positive, -1 for what is negative, None where
+neither is known. `least` is a number that something is never below. `direction` is 1 for what
+never decreases from one prefix of a stream to a longer one, -1 for what never increases, 0 for
+what does not change, None where none is known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf, sqrt
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Expr, Float, Int, Read, Unary, Value, Var
+from attnc.ir.walk import subexpressions
 
 POSITIVE: Final = frozenset("exp exp2 sigmoid softplus rsqrt".split())
 """Functions whose finite values are positive; `rsqrt` where it is defined."""
@@ -20,25 +23,35 @@ RISING: Final = frozenset(
     "exp exp2 expm1 log log2 log1p sqrt tanh sigmoid relu softplus erf".split()
 )
 
+TINY: Final = 1e-37
+"""A number that is no less than this stays one in a float of 32 bits."""
+
 
 @dataclass
 class Signs:
     """Knows the results met so far.
 
-    `directions` and `signs` are those of tensors that are results; `extents` are never negative.
+    `directions`, `signs` and `bounds`, which are their least values, are those of tensors that are
+    results; `extents` are never negative. `values` are least values of parameters,
+     `definitions` says what bound values are.
     """
 
     directions: Mapping[str, int | None] = field(default_factory=dict)
     signs: Mapping[str, int | None] = field(default_factory=dict)
     extents: frozenset[str] = frozenset()
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    definitions: Mapping[str, Expr] = field(default_factory=dict)
 
     def sign(self, expr: Expr) -> int | None:
         """1, -1, or None; zero counts as neither."""
         match expr:
             case Int(value=value) | Float(value=value):
                 return 1 if value > 0 else None
+            case Value(name=name) if name in self.definitions:
+                return self.sign(self.definitions[name])
             case Value(name=name):
-                return 1 if name in self.extents else None
+                return 1 if name in self.extents or self.values.get(name, -inf) > 0 else None
             case Read(tensor=tensor):
                 return self.signs.get(tensor)
             case Unary(op="-", operand=operand):
@@ -82,8 +95,48 @@ class Signs:
                 return any(self.nonnegative(a) for a in arguments)
             case Var():
                 return True
+            case Read(tensor=tensor) if self.bounds.get(tensor, -1.0) >= 0:
+                return True
+            case Unary(op="-", operand=operand):
+                return self.sign(operand) == -1
+            case Apply(function="detach" | "only", arguments=(value, *_)):
+                return self.nonnegative(value)
             case _:
                 return self.sign(expr) == 1
+
+    def least(self, expr: Expr) -> float:
+        """A number that an expression is never below, however it is rounded."""
+        match expr:
+            case Int(value=value) | Float(value=value):
+                return float(value)
+            case Value(name=name) if name in self.definitions:
+                return self.least(self.definitions[name])
+            case Value(name=name):
+                return 1.0 if name in self.extents else self.values.get(name, -inf)
+            case Read(tensor=tensor) if tensor in self.bounds:
+                return self.bounds[tensor]
+            case Binary(op="+", left=left, right=right):
+                return self.least(left) + self.least(right)
+            case Binary(op="*", left=left, right=right) if (
+                min(self.least(left), self.least(right)) > 0
+            ):
+                return self.least(left) * self.least(right)
+            case Apply(function="sqrt", arguments=(argument,)):
+                return sqrt(max(self.least(argument), 0.0))
+            case Apply(function="max", arguments=arguments):
+                return max(map(self.least, arguments))
+            case Apply(function="min", arguments=arguments):
+                return min(map(self.least, arguments))
+            case Apply(function="exp" | "exp2", arguments=(argument,)):
+                return 1.0 if self.least(argument) >= 0 else 0.0
+            case Apply(function="detach" | "only", arguments=(value, *_)):
+                return self.least(value)
+            case _:
+                return 0.0 if self.nonnegative(expr) else -inf
+
+    def solid(self, expr: Expr) -> bool:
+        """Whether an expression is never 0, not even when rounded."""
+        return self.least(expr) >= TINY
 
     def direction(self, expr: Expr) -> int | None:
         """How a steady expression moves while the stream goes on."""
@@ -140,8 +193,6 @@ class Signs:
 
     def _still(self, expr: Expr) -> bool:
         """Whether an expression holds no result that moves."""
-        from attnc.ir.walk import subexpressions
-
         reads = (e.tensor for e in subexpressions(expr) if isinstance(e, Read))
         return all(self.directions.get(t, 0) == 0 for t in reads)
 

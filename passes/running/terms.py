@@ -29,6 +29,7 @@ from attnc.passes.running.build import (
     product,
     subtracted,
 )
+from attnc.passes.running.signs import Signs
 
 MAX_TERMS: Final = 16
 """Most terms that a product is multiplied out to."""
@@ -146,6 +147,7 @@ class Splitter:
 
     streamed: frozenset[str]
     results: frozenset[str]
+    signs: Signs = field(default_factory=Signs)
     free: FreeVariables = field(default_factory=FreeVariables)
 
     def varies(self, expr: Expr) -> bool:
