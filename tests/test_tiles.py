@@ -51,6 +51,10 @@ SEVERAL = {
 """Examples that take more than one kernel, with their number."""
 
 
+TIED = {"native_sparse": frozenset("gyz")}
+"""Axes whose sums an example compares: the order in which they are added decides between equals."""
+
+
 def lowered(text: str) -> tuple[Facts, Fused]:
     """The facts after the passes, and the plan."""
     return planned(attnc.check(text).select())
@@ -121,6 +125,7 @@ def test_examples_at_any_tiles(name: str) -> None:
         expected = plain(*arrays, **parameters)
         for seed in range(2):
             sizes = tiles(fused.plan, 100 * number + seed)
+            sizes = {a: n for a, n in sizes.items() if a not in TIED.get(name, ())}
             found = run(*arrays, **parameters, _tiles=sizes, _shuffle=seed or None)
             assert not differs(found, expected), (label, sizes)
 

@@ -7,12 +7,13 @@ included: these lanes may hold anything. Only observers (`Load`, `Dot`, `Fold`, 
 lanes, and each has the predicate that says which of them count.
 
 Expressions are those of level 1, where `Name` is a tile, `Var` the coordinates along an axis or a
-`Coord`, and `Value` an extent, a parameter or a `Let`. Five functions are of this level alone:
+`Coord`, and `Value` an extent, a parameter or a `Let`. Six functions are of this level alone:
 
 - `low(m)`, `high(m)`: the least and the greatest coordinate of the current tile that lies within
   its extent, for an axis or a `Coord`; bounds of ranges are made of them.
 - `tile(n)`: the size of an axis' tiles.
 - `within(n)`: whether a lane lies in the range that its loop goes through.
+- `float(x)`: `x` in the kernel's floating type.
 - `rounded(x)`: `x` in the element type of tensors that declare none, as operands of a matrix
   product are. What it rounds is so said where it happens.
 """
@@ -31,7 +32,7 @@ AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
 a loop, since each may need those before it: a number, along which no tile varies; held as one tile.
 """
 
-FUNCTIONS: Final = frozenset(("low", "high", "tile", "within", "rounded"))
+FUNCTIONS: Final = frozenset(("low", "high", "tile", "within", "rounded", "float"))
 """The functions of level 2 alone."""
 
 

@@ -28,7 +28,7 @@ from attnc.passes.tiling.observers import observes
 
 @dataclass(frozen=True)
 class Combine:
-    """Separates largest expressions over two or more results, with no rank that none of them has.
+    """Separates largest expressions over two or more results, one of which has all of the ranks.
 
     What it reads it reads at variables. Recurrence groups are left as they are.
     """
@@ -86,4 +86,5 @@ def _is_combined(expr: Expr, results: set[str]) -> bool:
     axes = {i.name for r in reads for i in r.index if isinstance(i, Var)}
     points = all(isinstance(i, Var) for r in reads for i in r.index)
     distinct = all(len({*r.index}) == len(r.index) for r in reads)
-    return points and distinct and free_variables(expr) == axes
+    largest = any({i.name for i in r.index if isinstance(i, Var)} == axes for r in reads)
+    return points and distinct and largest and free_variables(expr) == axes

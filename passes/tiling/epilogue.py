@@ -32,7 +32,8 @@ def epilogues(
         axes = {v for part in parts if part in alone for v in alone[part].variables}
         places = {made[part] for part in parts}
         streamed = any(groups[i].over for i in places)
-        if not parts or axes != set(einsum.variables) or (streamed and len(places) > 1):
+        as_large = any(set(alone[p].variables) == axes for p in parts if p in alone)
+        if axes != set(einsum.variables) or not as_large or (streamed and len(places) > 1):
             continue
         readers = needed.get(einsum.tensor, set())
         others = {

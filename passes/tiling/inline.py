@@ -1,13 +1,13 @@
 """A cascade as observers of whole expressions: what is not kept is put where it is read.
 
 A definition that is put where it is read has its left side's variables replaced by the index, and
-its conditions as `only`. In what results, no variable is bound inside of its own scope, so that a
-name is one axis of the tiles.
+its conditions as `only`. A variable that is bound inside of its own scope is one axis of the tiles
+with the outer one if a kernel holds it whole; else it gets another name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Einsum
@@ -44,6 +44,8 @@ class Inliner:
     definitions: Mapping[str, Einsum]
     kept: frozenset[str]
     variables: Variables
+    whole_axis: Callable[[str], bool]
+    """Whether kernels hold an axis whole."""
     _known: dict[tuple[str, int | None], Expr] = field(
         default_factory=dict[tuple[str, int | None], Expr]
     )
@@ -82,23 +84,29 @@ class Inliner:
             known = self._known[key] = value
         return known
 
-    def whole(self, einsum: Einsum, taken: frozenset[str] = frozenset()) -> Einsum:
-        """A definition over inputs and kept tensors, without conditions of its own.
-
-        No variable that it binds is one of `taken`.
-        """
-        value = self._apart(self.body(einsum), taken | {*einsum.variables})
+    def whole(self, einsum: Einsum) -> Einsum:
+        """A definition over inputs and kept tensors, without conditions of its own."""
+        value = self._apart(self.body(einsum), frozenset(einsum.variables), self.whole_axis)
         return replace(einsum, value=value, where=())
 
-    def _apart(self, expr: Expr, taken: frozenset[str]) -> Expr:
+    def step(self, einsum: Einsum, variable: str, others: frozenset[str] = frozenset()) -> Einsum:
+        """The same of a step along a variable, or of an initial value.
+
+        Its kernel holds all axes whole but that one and `others`.
+        """
+        taken = frozenset((variable, *others, *einsum.variables))
+        value = self._apart(self.body(einsum), taken, lambda v: v != variable and v not in others)
+        return replace(einsum, value=value, where=())
+
+    def _apart(self, expr: Expr, taken: frozenset[str], whole: Callable[[str], bool]) -> Expr:
         """An expression among the variables `taken`, whose inner ones have other names."""
         mine = bound(expr)
         names: dict[str, str] = {}
-        for variable in sorted(mine & taken):
+        for variable in sorted(v for v in mine & taken if not whole(v)):
             names[variable] = self.variables.like(variable, taken | mine | {*names.values()})
         if names:
             new: dict[str, Expr] = {v: Var(n) for v, n in names.items()}
             body = substitute(node_body(expr), new, self.variables.fresh)
             expr = rename_bound(rebuild(expr, (body,)), names)
         inside = taken | bound(expr)
-        return rebuild(expr, tuple(self._apart(c, inside) for c in children(expr)))
+        return rebuild(expr, tuple(self._apart(c, inside, whole) for c in children(expr)))

@@ -13,7 +13,7 @@ from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.groups import Group
 from attnc.passes.tiling.loop import LoopBuilder
 from attnc.passes.tiling.lower import Block, Scope
-from attnc.passes.tiling.observers import combined, kept, observers
+from attnc.passes.tiling.observers import combined, looked_along, observers
 from attnc.passes.tiling.presence import Valued
 from attnc.passes.tiling.recurrence import RecurrenceBuilder
 from attnc.passes.tiling.steps import Steps
@@ -87,16 +87,20 @@ class KernelBuilder:
         for einsum in einsums:
             known = scope.results.get(einsum.tensor)
             value = after(einsum.value) if known is None else known
-            if einsum.tensor in self.outputs or einsum.tensor in self.storage:
-                after.statements.append(self._stored(scope, einsum, value))
+            value = Valued(after.settled(value.value), value.here)
+            after.statements += self._stored(scope, einsum, value)
             scope.results.setdefault(einsum.tensor, value)
 
-    def _stored(self, scope: Scope, einsum: Einsum, value: Valued) -> Store:
+    def _stored(self, scope: Scope, einsum: Einsum, value: Valued) -> list[Store]:
+        """The store of a tensor, if others need it."""
+        if einsum.tensor not in self.outputs and einsum.tensor not in self.storage:
+            return []
         empty = self.outputs.get(einsum.tensor)
         index = tuple(Var(v) for v in einsum.variables)
         guard = scope.valid(einsum.variables)
         name = self.storage.get(einsum.tensor, einsum.tensor)
-        return Store(name, index, value.value, value.here, 0 if empty is None else empty, guard)
+        fill = 0 if empty is None else empty
+        return [Store(name, index, value.value, value.here, fill, guard)]
 
     def _axes(self) -> tuple[Axis, ...]:
         steps = self.group.steps
@@ -106,7 +110,8 @@ class KernelBuilder:
         else:
             lefts = [set(e.variables) for e in self.group.einsums]
             parallel = frozenset(set.intersection(*lefts) - set(self.group.over))
-        parallel -= {v for e in self.group.einsums for n in observers(e.value) for v in kept(n)}
+        inner = {v for e in self.group.einsums for n in observers(e.value) for v in looked_along(n)}
+        parallel -= inner
 
         def kind(variable: str) -> AxisKind:
             if steps is not None and variable == steps.variable:

@@ -22,7 +22,7 @@ from attnc.ir.expr import (
     Unary,
 )
 from attnc.ir.tiles import Carry, Loop, Range, Store
-from attnc.ir.types import Kind
+from attnc.ir.types import Kind, Origin
 from attnc.ir.walk import bound, children, rebuild, subexpressions
 from attnc.passes.running.build import multiplied, power, product, total
 from attnc.passes.running.checks import renamed
@@ -104,17 +104,20 @@ class LoopBuilder:
         self.nexts: dict[str, Expr] = {}
         self.old: Callable[[Expr], Expr] = renamed(self.names, "'")
 
-    def build(self, rows: Sequence[Einsum], store: Callable[[Einsum, Valued], Store]) -> Loop:
+    def build(
+        self, rows: Sequence[Einsum], store: Callable[[Einsum, Valued], Sequence[Store]]
+    ) -> Loop:
         """The loop statement; each row is stored in each round."""
+        for row in rows:  # none of them needs a result of this loop
+            value = self.block(row.value)
+            here = value.here
+            value = Valued(self.block.tile(value.value, row.tensor.lower()), here)
+            self.scope.results[row.tensor] = value
+            self.block.statements += store(row, value)
         for form in self.forms:
             self._declare(form)
         for form in self.forms:
             self.nexts.update(self._step(form))
-        for row in rows:
-            value = self.block(row.value)
-            value = Valued(self.block.tile(value.value, row.tensor.lower()), value.here)
-            self.scope.results[row.tensor] = value
-            self.block.statements.append(store(row, value))
         carries = tuple(replace(c, next=self.nexts[c.name]) for c in self.carries)
         loop = self._loop(self.over[-1], carries, self.block)
         for variable, block in zip(self.over[-2::-1], self.blocks[-2:0:-1], strict=True):
@@ -130,7 +133,12 @@ class LoopBuilder:
         outer: list[Carry] = []
         begun: list[Carry] = []
         for carry in inner.carries:
-            name = block._new(carry.name, carry.axes, carry.kind)
+            name = block.new(
+                carry.name,
+                carry.axes,
+                carry.kind,
+                self.scope.origins.get(carry.name, Origin.TENSOR),
+            )
             outer.append(replace(carry, name=name, next=Name(carry.name)))
             begun.append(replace(carry, start=Name(name)))
         block.statements.append(replace(inner, carries=tuple(begun)))
@@ -160,10 +168,18 @@ class LoopBuilder:
             case Plain(op=op) | Extreme(op=op):
                 starts = [(identity(op, kind), Kind.I64 if op == "count" else kind)]
         for start, of in starts:
-            state.tiles.append(self._carry(base, axes, of, start))
+            origin = self.scope.facts.types[form.tensor].origin
+            state.tiles.append(self._carry(base, axes, of, start, origin))
 
-    def _carry(self, base: str, axes: tuple[str, ...], kind: Kind, start: Expr) -> str:
-        name = self.block._new(base, axes, kind)
+    def _carry(
+        self,
+        base: str,
+        axes: tuple[str, ...],
+        kind: Kind,
+        start: Expr,
+        origin: Origin = Origin.TENSOR,
+    ) -> str:
+        name = self.block.new(base, axes, kind, origin)
         self.carries.append(Carry(name, axes, kind, start, start))
         return name
 
@@ -185,7 +201,8 @@ class LoopBuilder:
         one = self.block._scanned(op, expr, value, where)
         last = self.block.fold(op, over, value, where, "t")
         axes, kind = self.scope.axes[last.name], self.scope.kinds[one.name]
-        carry = self._carry("c" if op != "any" else "seen", axes, kind, identity(op, kind))
+        origin = self.scope.origins.get(one.name, Origin.TENSOR)
+        carry = self._carry("c" if op != "any" else "seen", axes, kind, identity(op, kind), origin)
         self.nexts[carry] = self.block.tile(combined(op, Name(carry), last), "t")
         return self.block.tile(combined(op, Name(carry), one), "t")
 

@@ -8,7 +8,7 @@ the block outside.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,9 +39,9 @@ from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Dot, Fold, Load, Map, Statement
 from attnc.ir.tiles import Scan as Scan_
 from attnc.ir.tiles import TopK as TopK_
-from attnc.ir.types import Kind
+from attnc.ir.types import Kind, Origin, Type, arithmetic
 from attnc.ir.typing import Types
-from attnc.ir.walk import FreeVariables, subexpressions
+from attnc.ir.walk import FreeVariables, children, rebuild, subexpressions
 from attnc.passes.running.build import added
 from attnc.passes.tiling.presence import (
     FALSE,
@@ -57,6 +57,14 @@ from attnc.passes.tiling.presence import (
     quotient_guard,
 )
 
+CASTS: Final = {
+    Kind.BOOL: "bool",
+    Kind.I32: "i32",
+    Kind.I64: "i64",
+    Kind.F32: "f32",
+    Kind.FLOAT: "float",
+    Kind.F64: "f64",
+}
 INTEGERS: Final = {"i32": Kind.I32, "i64": Kind.I64}
 
 
@@ -76,6 +84,8 @@ class Scope:
     facts: Facts
     order: tuple[str, ...]
     kinds: dict[str, Kind] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+    """Of tiles that are computed without any tensor: these do not widen what they meet."""
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     results: dict[str, Valued] = field(default_factory=dict)
     """Results of running reductions, as they stand where they are read."""
@@ -88,7 +98,15 @@ class Scope:
 
     def kind(self, expr: Expr) -> Kind:
         """The kind of an expression over tiles."""
-        return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr).kind
+        return self.type(expr).kind
+
+    def type(self, expr: Expr) -> Type:
+        """The type of an expression over tiles."""
+        return TileTypes(self.facts.values, self.facts.types, self.kinds, self.origins)(expr)
+
+    def declared(self, expr: Expr) -> Type:
+        """The type of an expression where every tile counts as a tensor, as in a plan."""
+        return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr)
 
     def facts_kind(self, expr: Expr) -> Kind:
         """The kind of a level-1 expression, as a number."""
@@ -172,19 +190,60 @@ class Block:
         """A value as a tile of its own."""
         if isinstance(value, Name):
             return value
+        found, value = self.scope.type(value), self.settled(value)
         key = (base, (value,))
         if key not in self.tiles:
-            kind = self.scope.kind(value)
-            self.tiles[key] = self._new(base, self.scope.axes_of(value), kind)
+            kind = found.kind
+            self.tiles[key] = self.new(base, self.scope.axes_of(value), kind, found.origin)
             name = self.tiles[key]
             self.statements.append(Map(name, self.scope.axes[name], kind, value))
         return Name(self.tiles[key])
 
-    def _new(self, base: str, axes: tuple[str, ...], kind: Kind) -> str:
+    def new(
+        self, base: str, axes: tuple[str, ...], kind: Kind, origin: Origin = Origin.TENSOR
+    ) -> str:
+        """The name of a new tile."""
         name = self.scope.fresh(base)
         self.scope.axes[name] = axes
         self.scope.kinds[name] = kind
+        if origin < Origin.TENSOR:
+            self.scope.origins[name] = origin
         return name
+
+    def settled(self, expr: Expr) -> Expr:
+        """An expression with what changes the kind of a tile written out.
+
+        What is computed without any tensor is held in f64, or in an integer, and takes a tensor's
+        type where it meets one. Tiles all widen what they meet, so that casts say it.
+        """
+        if not self.scope.origins:
+            return expr
+        rebuilt = rebuild(expr, tuple(self.settled(c) for c in children(expr)))
+        operands = children(rebuilt)
+        if not operands or isinstance(expr, Logical):
+            return rebuilt
+        types = [self.scope.type(c) for c in children(expr)]
+        if isinstance(expr, Compare):
+            want = joined(types)
+            have = joined([self.scope.declared(o) for o in operands])
+        else:
+            want, have = self.scope.type(expr).kind, self.scope.declared(rebuilt).kind
+        if want is have:
+            return rebuilt
+        cast = CASTS[want]
+        if isinstance(expr, Apply) and expr.function == "random":
+            return Apply(cast, (rebuilt,))  # of so few bits that nothing is lost
+        condition = rebuilt.condition if isinstance(rebuilt, Choice) else None
+        parts = (
+            Apply(cast, (o,))
+            if t.origin < Origin.TENSOR
+            and t.kind is not want
+            and has_tiles(o)
+            and o is not condition
+            else o
+            for o, t in zip(operands, types, strict=True)
+        )
+        return rebuild(rebuilt, tuple(parts))
 
     # Expressions
 
@@ -319,8 +378,9 @@ class Block:
         axes = self.scope.axes_of(*values, here)  # an index may be absent along more than it varies
         key = (expr.tensor, values)
         if key not in self.tiles:
-            kind = self.scope.facts.types[expr.tensor].kind
-            name = self.tiles[key] = self._new(expr.tensor.lower(), axes, kind)
+            found = self.scope.facts.types[expr.tensor]
+            kind = found.kind
+            name = self.tiles[key] = self.new(expr.tensor.lower(), axes, kind, found.origin)
             guard = both(self.scope.valid(axes), here)
             stored = self.scope.storage.get(expr.tensor, expr.tensor)
             self.statements.append(Load(name, axes, kind, stored, values, guard))
@@ -334,7 +394,7 @@ class Block:
         """The presence of a buffer's points, which is stored beside it."""
         key = (f"{tensor}?", index)
         if key not in self.tiles:
-            name = self.tiles[key] = self._new(f"{tensor.lower()}_here", axes, Kind.BOOL)
+            name = self.tiles[key] = self.new(f"{tensor.lower()}_here", axes, Kind.BOOL)
             guard = both(self.scope.valid(axes), here)
             stored = self.scope.storage.get(tensor, tensor)
             self.statements.append(Load(name, axes, Kind.BOOL, f"{stored}?", index, guard))
@@ -374,21 +434,22 @@ class Block:
 
     def fold(self, op: str, over: tuple[str, ...], value: Expr, where: Expr, base: str) -> Name:
         """A reduction of this block's lanes."""
+        found, value = self.scope.type(value), self.settled(value)
         key = (f"{op} {','.join(over)} {base}", (value, where))
         if key in self.tiles:
             return Name(self.tiles[key])
-        kind = accumulated(op, self.scope.kind(value))
+        kind, origin = accumulated(op, found.kind), max(found.origin, Origin.INDEX)
         axes = tuple(a for a in self.scope.axes_of(value, where) if a not in over)
         product = self._product(value, over) if op == "sum" else None
         if product is not None:
             left, right = (self.tile(side, base) for side in product)
-            name = self._new(base, axes, kind)
+            name = self.new(base, axes, kind, origin)
             # a row that does not exist must not bring points in that no other row has
             rows = tuple(a for a in self.scope.axes_of(where) if a not in over)
             counts = both(self.scope.valid(rows), where)
             self.statements.append(Dot(name, axes, kind, over, left.name, right.name, counts))
         else:
-            name = self._new(base, axes, kind)
+            name = self.new(base, axes, kind, origin)
             self.statements.append(Fold(name, axes, kind, op, over, value, where))
         self.tiles[key] = name
         return Name(name)
@@ -405,13 +466,14 @@ class Block:
         return Valued(value, self._scanned("any", expr, TRUE, where))
 
     def _scanned(self, op: str, expr: Scan, value: Expr, where: Expr) -> Name:
-        over = expr.variable
+        of, over = self.scope.type(value), expr.variable
+        value = self.settled(value)
         key = (f"scan {op} {over} {expr.reverse}", (value, where))
         if key not in self.tiles:
-            kind = Kind.BOOL if op == "any" else accumulated(op, self.scope.kind(value))
+            kind = Kind.BOOL if op == "any" else accumulated(op, of.kind)
             found = {*self.scope.axes_of(value, where), over}
             axes = tuple(a for a in self.scope.order if a in found)
-            name = self.tiles[key] = self._new("some" if op == "any" else "c", axes, kind)
+            name = self.tiles[key] = self.new("some" if op == "any" else "c", axes, kind, of.origin)
             self.statements.append(Scan_(name, axes, kind, op, over, expr.reverse, value, where))
         return Name(self.tiles[key])
 
@@ -432,7 +494,7 @@ class Block:
         if key not in self.tiles:
             found = {*self.scope.axes_of(body.value, where), expr.into} - {expr.variable}
             axes = tuple(a for a in self.scope.order if a in found)
-            name = self.tiles[key] = self._new("i", axes, Kind.I64)
+            name = self.tiles[key] = self.new("i", axes, Kind.I64)
             self.statements.append(TopK_(name, axes, expr.variable, expr.into, body.value, where))
         count = self._count((expr.variable,), where)
         return Valued(Name(self.tiles[key]), Compare(("<",), (Var(expr.into), count)))
@@ -452,7 +514,7 @@ class Block:
     def _count(self, over: tuple[str, ...], where: Expr) -> Expr:
         one = chosen(TRUE, Int(1), Int(0))
         axes = tuple(a for a in self.scope.axes_of(where) if a not in over)
-        name = self._new("count", axes, Kind.I64)
+        name = self.new("count", axes, Kind.I64)
         self.statements.append(Fold(name, axes, Kind.I64, "sum", over, one, where))
         return Name(name)
 
@@ -490,3 +552,16 @@ def shifted(index: Expr, by: int) -> Expr:
             return Binary("-", index, Int(-by))
         case _:
             return added(index, Int(by))
+
+
+def joined(types: Sequence[Type]) -> Kind:
+    """The kind in which some operands meet."""
+    found = types[0]
+    for other in types[1:]:
+        found = arithmetic(found, other)
+    return found.kind
+
+
+def has_tiles(expr: Expr) -> bool:
+    """Whether an expression holds a tile."""
+    return any(isinstance(n, Name) for n in subexpressions(expr))

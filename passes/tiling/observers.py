@@ -39,10 +39,10 @@ def combined(expr: Expr) -> frozenset[str]:
     return frozenset(found)
 
 
-def kept(node: Observer) -> frozenset[str]:
-    """The variable along which an observer's own result has to be looked at as a whole."""
+def looked_along(node: Observer) -> frozenset[str]:
+    """The variables along which an observer looks at all points, or fills them."""
     variable = kept_variable(node)
-    return frozenset(() if variable is None else (variable,))
+    return bound(node) | ({variable} if variable else frozenset())
 
 
 def index_variables(read: Read) -> frozenset[str]:

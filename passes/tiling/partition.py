@@ -55,6 +55,10 @@ def partition(
     return _Partitioner(facts, measured, list(late), frozenset(r.tensor for r in late)).run()
 
 
+class _BothWaysError(Exception):
+    """Scans in both directions have come together in one kernel."""
+
+
 @dataclass
 class _Partitioner:
     facts: Facts
@@ -66,13 +70,19 @@ class _Partitioner:
         alone = {s.einsum.tensor: s.einsum for s in self.facts.stages if not isinstance(s, Loop)}
         outputs = frozenset(o.name for o in self.facts.cascade.outputs)
         refusals = list(self.refusals)
-        more = frozenset[str]()
+        more, apart = frozenset[str](), False
         while True:
-            kept = Recompute(self.facts, self.sizes, alone, outputs | more).run()
+            decided = Recompute(self.facts, self.sizes, alone, outputs | more, scans_apart=apart)
+            kept = decided.run()
             # a map that is an output is put where it is read all the same
-            stored = more | {t for t in kept if t not in alone or observes(alone[t])}
+            stored = more | decided.stored
+            stored |= {t for t in kept if t not in alone or observes(alone[t])}
             self.refusals = list(refusals)
-            groups = self._grouped(alone, kept, stored)
+            try:
+                groups = self._grouped(alone, kept, stored)
+            except _BothWaysError:
+                apart = True
+                continue
             found = epilogues(alone, kept, stored, groups) - more
             if not found:
                 break
@@ -84,7 +94,7 @@ class _Partitioner:
         self, alone: Mapping[str, Einsum], kept: frozenset[str], stored: frozenset[str]
     ) -> list[Group]:
         """The kernels, where some tensors are kept and those that are stored are read as such."""
-        inline = Inliner(alone, stored, self.sizes.variables)
+        inline = Inliner(alone, stored, self.sizes.variables, self.sizes.short)
         self.bodies: dict[str, Einsum] = {}
         self.recurrences: dict[str, Steps] = {}
         for stage in self.facts.stages:
@@ -170,12 +180,14 @@ class _Partitioner:
         refused: dict[str, Refusal] = {}
         while True:
             reduced = [e for e in members if isinstance(e.value, Reduce)]
-            derived = derive(reduced, over, extents)
+            streamed = {v for e in reduced for v in bound(e.value)}
+            derived = derive(reduced, streamed, extents)
             forms = {form.tensor: form for form in derived.running}
             found = {r.tensor: r for r in derived.refusals}
             for einsum in members:
                 if isinstance(einsum.value, Arg):
                     self._add_first(einsum, forms, found)
+            self._rows(members, found)
             refused |= found
             # what reads one that waits has to wait, too
             waiting = set(found)
@@ -192,18 +204,21 @@ class _Partitioner:
                 assert isinstance(whole, Reduce)
                 check(form.basis, whole.body, frozenset(forms), symbolic=False)
         results = tuple(e for e in members if e.tensor in forms)
-        rows: list[Einsum] = []
-        moving = {e.tensor for e in members}
-        for einsum in members:
-            if isinstance(einsum.value, Reduce | Arg):
-                continue
-            # a row is stored when it is computed: no result is finished then
-            if not {r.tensor for r in tensor_reads(einsum)} & moving:
-                rows.append(einsum)
+        rows = [e for e in members if not isinstance(e.value, Reduce | Arg)]
         if not results and not rows:
             raise NotLowered(first.value, "its reduction has no running form")
         ordered = tuple(forms[e.tensor] for e in results)
         return Group(over, results, ordered, tuple(rows), backward=backward)
+
+    def _rows(self, members: Sequence[Einsum], refused: dict[str, Refusal]) -> None:
+        """Refuses what is stored row by row and reads a result that is not finished then."""
+        moving = {e.tensor for e in members if isinstance(e.value, Reduce | Arg)}
+        for einsum in members:
+            if not isinstance(einsum.value, Reduce | Arg):
+                for read in tensor_reads(einsum):
+                    if read.tensor in moving:
+                        reason = "it is stored as it goes, and reads what is not finished then"
+                        refused[einsum.tensor] = Refusal(einsum.tensor, read, reason)
 
     def _add_first(
         self, einsum: Einsum, forms: dict[str, Running], refused: dict[str, Refusal]
@@ -229,7 +244,7 @@ class _Partitioner:
         """Whether its scans go backward; None if there are none."""
         turned = {s.reverse for s in scans(einsum.value) if not self.sizes.short(s.variable)}
         if len(turned) > 1:
-            raise NotLowered(einsum.value, "its scans go in both directions")
+            raise _BothWaysError
         return next(iter(turned), None)
 
     def _alike(self, einsum: Einsum, members: Sequence[Einsum]) -> bool:
@@ -240,6 +255,10 @@ class _Partitioner:
         others = {v for left in lefts for v in left} - common
         if members and not all(self.sizes.short(v) for v in others):
             return False
+        mine = bound(einsum.value)
+        for other in members:  # what one of them combines is no axis of another
+            if mine & {*other.variables} or bound(other.value) & {*einsum.variables}:
+                return False
         return _aligned(einsum, members)
 
     # Recurrences

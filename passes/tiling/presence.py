@@ -62,20 +62,38 @@ def conjuncts(predicate: Expr) -> list[Expr]:
 
 
 def either(a: Expr, b: Expr) -> Expr:
-    """The disjunction of two predicates; what both need stands once, outside of it."""
-    if TRUE in (a, b):
-        return TRUE
-    if a in (FALSE, b):
-        return b
-    if b == FALSE:
-        return a
-    first, second = conjuncts(a), conjuncts(b)
-    common = [p for p in first if p in second]
-    if not common:
-        return Logical("or", a, b)
-    left = both(*(p for p in first if p not in common))
-    right = both(*(p for p in second if p not in common))
-    return both(*common, either(left, right))
+    """The disjunction of two predicates.
+
+    What needs more than another part does is left out, and what all need stands once, outside.
+    """
+    parts: list[list[Expr]] = []
+    for part in (*disjuncts(a), *disjuncts(b)):
+        if part == TRUE:
+            return TRUE
+        needs = conjuncts(part)
+        if part == FALSE or any(set(p) <= set(needs) for p in parts):
+            continue
+        parts = [p for p in parts if not set(needs) <= set(p)]
+        parts.append(needs)
+    if not parts:
+        return FALSE
+    common = [p for p in parts[0] if all(p in others for others in parts[1:])]
+    rest = [both(*(p for p in needs if p not in common)) for needs in parts]
+    if len(rest) == 1:
+        return both(*common, *rest)
+    found = rest[0]
+    for part in rest[1:]:
+        found = Logical("or", found, part)
+    return both(*common, found)
+
+
+def disjuncts(predicate: Expr) -> list[Expr]:
+    """The parts of a disjunction."""
+    match predicate:
+        case Logical(op="or", left=left, right=right):
+            return [*disjuncts(left), *disjuncts(right)]
+        case _:
+            return [predicate]
 
 
 def negation(a: Expr) -> Expr:

@@ -10,18 +10,26 @@ and read again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from attnc.ir.cascade import Einsum
 from attnc.ir.expr import Binary, Expr, Read, Reduce, Scan, TopK, Var
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
-from attnc.ir.walk import FreeVariables, bound, children, substitute
+from attnc.ir.walk import (
+    FreeVariables,
+    bound,
+    children,
+    in_order,
+    subexpressions,
+    substitute,
+    unreachable,
+)
 from attnc.passes.algebra.sizes import Nominal
 from attnc.passes.tiling.inline import Variables
-from attnc.passes.tiling.observers import combined, index_variables, observers, scans
+from attnc.passes.tiling.observers import combined, index_variables, observers, observes, scans
 
 SHORT: Final = 512
 """Up to this nominal size a rank is held whole."""
@@ -41,6 +49,18 @@ SORT: Final = 16.0
 
 WORD: Final = 4
 """Bytes of an element."""
+
+LEAST: Final = 16
+"""Least points of an axis in a product of matrices."""
+
+LIVE: Final = 2**16
+"""Points of a tile that is computed where it is read; a larger one is stored."""
+
+MANY: Final = 64
+"""A tensor that is read at more places is stored."""
+
+DEPTH, NODES = 40, 2000
+"""Where an expression with all that is put into it is deeper or larger, a tensor is stored."""
 
 NONE: Final[Mapping[str, str]] = {}
 
@@ -90,7 +110,11 @@ class Recompute:
     definitions: Mapping[str, Einsum]
     """What stands alone, in order, and what recurrences define."""
     outputs: frozenset[str]
+    scans_apart: bool = False
+    """Whether every scan along a long rank is stored."""
     kept: set[str] = field(default_factory=set[str])
+    stored: set[str] = field(default_factory=set[str])
+    """Maps that are stored, since what they are put into would become too large."""
     _free: FreeVariables = field(default_factory=FreeVariables)
     _ends: dict[str, list[tuple[Read, Use]]] = field(
         default_factory=dict[str, list[tuple[Read, Use]]]
@@ -107,14 +131,17 @@ class Recompute:
         for stage in self.facts.stages:
             if isinstance(stage, Loop):
                 self.kept |= {s.tensor for s in stage.steps}
+        self._bounded()
         self.readers: dict[str, list[tuple[Einsum, Read]]] = {}
         for einsum in self._all():
             for read in tensor_reads(einsum):
                 self.readers.setdefault(read.tensor, []).append((einsum, read))
         for einsum in reversed(list(self.definitions.values())):
             reads = self.readers.get(einsum.tensor, [])
-            found = [(read, use) for reader, read in reads for use in self._uses(reader)]
-            if einsum.tensor not in self.kept and not self._inside(einsum, found):
+            uses = (u for reader, read in reads for u in self._uses(reader, read))
+            found = list(dict.fromkeys(uses))
+            inside = len(found) <= MANY and self._inside(einsum, found)
+            if einsum.tensor not in self.kept and not inside:
                 self.kept.add(einsum.tensor)
             if einsum.tensor not in self.kept:
                 for read, use in found:
@@ -123,6 +150,33 @@ class Recompute:
                     self._follow(use.tensor, scans(einsum.value), names)
             self._ends[einsum.tensor] = found
         return frozenset(self.kept)
+
+    def _bounded(self) -> None:
+        """Stores what would make expressions too deep or too large."""
+        depths: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        for einsum in self.definitions.values():
+            depth, size = self._measured((einsum.value, *einsum.where), depths, sizes)
+            if depth > DEPTH or size > NODES:
+                self.kept.add(einsum.tensor)
+                self.stored.add(einsum.tensor)
+            elif einsum.tensor not in self.outputs or not observes(einsum):
+                depths[einsum.tensor], sizes[einsum.tensor] = depth, size
+
+    def _measured(
+        self, parts: Iterable[Expr], depths: Mapping[str, int], sizes: Mapping[str, int]
+    ) -> tuple[int, int]:
+        """Depth and number of nodes of some expressions with what is put into them."""
+        depth = size = 0
+        for part in parts:
+            known: dict[int, int] = {}
+            for node in subexpressions(part):
+                below = max((known[id(c)] for c in children(node)), default=0)
+                more = depths.get(node.tensor, 0) if isinstance(node, Read) else 0
+                known[id(node)] = below + 1 + more
+                size += 1 + (sizes.get(node.tensor, 0) if isinstance(node, Read) else 0)
+            depth = max(depth, known[id(part)])
+        return depth, size
 
     def _all(self) -> Iterable[Einsum]:
         for stage in self.facts.stages:
@@ -136,15 +190,28 @@ class Recompute:
             return True
         if not all(self._may(einsum, read, use) for read, use in found):
             return False
+        if any(self._live(read) > LIVE for read, _ in found):
+            return False
         return self._costs_less(einsum, found)
 
     def _may(self, einsum: Einsum, read: Read, use: Use) -> bool:
         """Whether a kernel can compute it: short ranks alone, or a scan along its stream."""
         along = dict(zip(einsum.variables, read.index, strict=True))
+        for part in (einsum.value, *einsum.where):
+            mentioned = in_order(part)
+            moved = {
+                v: e
+                for v, e in along.items()
+                if not (isinstance(e, Var) and (e.name == v or e.name not in mentioned))
+            }
+            if unreachable(part, moved):
+                return False
         for node in observers(einsum.value):
+            if isinstance(node, TopK) and not self._whole(along[node.into]):
+                return False
             if isinstance(node, Scan) and not self.sizes.short(node.variable):
                 at = along[node.variable]
-                if not isinstance(at, Var):
+                if self.scans_apart or not isinstance(at, Var):
                     return False
                 streams = frozenset(self.sizes.long(use.reduced)) or frozenset((at.name,))
                 turned = (at.name, not node.reverse) in self._scans.get(use.tensor, ())
@@ -154,12 +221,30 @@ class Recompute:
                 return False
         return True
 
-    def _uses(self, reader: Einsum) -> list[Use]:
-        """The kernels that a reader ends up in."""
+    def _live(self, read: Read) -> float:
+        """The points of the least tile that a kernel computes for a read.
+
+        Short axes are whole; of the long ones two have more than one point, a row and a column.
+        """
+        axes = index_variables(read)
+        long = self.sizes.long(axes)
+        return float(LEAST ** min(len(long), 2)) * self.sizes.points(axes - {*long})
+
+    def _whole(self, index: Expr) -> bool:
+        """Whether an index is a variable that a kernel may hold whole."""
+        return isinstance(index, Var) and self.sizes.short(index.name)
+
+    def _uses(self, reader: Einsum, read: Read) -> Iterator[tuple[Read, Use]]:
+        """The kernels that a read ends up in, and the index that it has there."""
         if reader.tensor in self.kept or reader.tensor not in self._ends:
             self._follow(reader.tensor, scans(reader.value))
-            return [Use(reader.tensor, frozenset(reader.variables), combined(reader.value))]
-        return list(dict.fromkeys(use for _, use in self._ends[reader.tensor]))
+            yield read, Use(reader.tensor, frozenset(reader.variables), combined(reader.value))
+            if observes(reader) or reader.tensor in self.stored:
+                return  # an output that is a map is put where it is read, too
+        for outer, use in self._ends.get(reader.tensor, ()):
+            index = dict(zip(reader.variables, outer.index, strict=True))
+            at = (substitute(i, index, self.sizes.variables.fresh) for i in read.index)
+            yield replace(read, index=tuple(at)), use
 
     def _follow(self, tensor: str, found: Iterable[Scan], names: Mapping[str, str] = NONE) -> None:
         """Notes scans that the kernel of a tensor has to follow."""

@@ -72,16 +72,16 @@ class RecurrenceBuilder:
                 first.append(self._stored(step, value, Int(0)))
             if step.tensor not in carried:
                 continue
-            kind = self.scope.facts.types[step.tensor].kind
-            axes = self._axes(step)
-            name = self.block._new(step.tensor.lower(), axes, kind)
+            of = self.scope.facts.types[step.tensor]
+            kind, axes = of.kind, self._axes(step)
+            name = self.block.new(step.tensor.lower(), axes, kind, of.origin)
             carries[step.tensor] = Carry(name, axes, kind, value.value, Int(0))
             if value.here != TRUE and step.tensor not in self.tracked:
                 self.tracked.add(step.tensor)
                 return None
             here: Expr = TRUE
             if step.tensor in self.tracked:
-                flag = self.block._new(f"{name}_here", axes, Kind.BOOL)
+                flag = self.block.new(f"{name}_here", axes, Kind.BOOL)
                 carries[f"{step.tensor}?"] = Carry(flag, axes, Kind.BOOL, value.here, FALSE)
                 here = Name(flag)
             self.before[step.tensor] = Valued(Name(name), here)

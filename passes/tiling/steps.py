@@ -62,14 +62,10 @@ class Steps:
             at = next(i for i, s in enumerate(step.slots) if s.variable == stage.variable)
             dimension = facts.tensors[step.tensor].dimensions[at]
             places[step.tensor] = Place(at, step.slots[at].offset, dimension)
-        steps = tuple(map(inline.whole, stage.steps))
+        steps = tuple(inline.step(s, stage.variable) for s in stage.steps)
         lefts = {s.tensor: s for s in steps}
         initial = tuple(
-            _as_in(
-                lefts[e.tensor],
-                inline.whole(e, frozenset((stage.variable, *lefts[e.tensor].variables))),
-                inline.variables,
-            )
+            _as_in(lefts[e.tensor], inline.step(e, stage.variable), inline.variables)
             for e in stage.initial
         )
         return Steps(stage.steps[0].tensor, stage.variable, initial, steps, places)
@@ -93,6 +89,7 @@ class Steps:
                 for slot, index in zip(slots, read.index, strict=bool(slots)):
                     if slot.variable in common and index != Var(slot.variable):
                         common -= {slot.variable}
+            common -= combined(einsum.value)
         return common - {self.variable}
 
     def distance(self, read: Read) -> int | None:
