@@ -112,6 +112,8 @@ class TileExpressions(Functions):
             case Apply(function="within", arguments=(Var(name=variable),)):
                 here = self._function_of().within(variable)
                 return Term(Code(here, (variable,)), Kind.BOOL)
+            case Apply(function="float", arguments=(operand,)):
+                return self.convert(self.array(self.top(operand)), Kind.FLOAT)
             case Apply(function="rounded", arguments=(operand,)):
                 term = self.array(self.top(operand))
                 return Term(Code(f"_rounded({term.value.text}, _type)", term.value.axes), term.kind)
