@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 
 import attnc
-from attnc.passes.tiling.lower import NotLowered
 from attnc.planning import planned
 from tests import examples
 from tests.acceptance.exact import exact_inputs, stand_in
 from tests.acceptance.judge import judge
 from tests.agreement import function
 from tests.oracle import interpreter
-from tests.test_tiled_acceptance import NOT_YET
 from tests.tiled import Tiled, from_text, of_plan, outputs, tiled, written
 
 SCORES = """cascade one(Q[M,E], K[N,E], V[N,F]{more}) -> {outputs}:
@@ -269,22 +267,17 @@ def test_texts_in_three_and_two_passes_agree() -> None:
 
 
 def test_texts_in_one_and_three_passes_agree() -> None:
-    """A text that streams by itself, where tiles can do it, finds what the textbook's finds."""
+    """A text that streams by itself finds what the textbook's finds."""
     rng = np.random.default_rng(0)
     shapes = {"Q": (1, 2, 4, 3), "K": (1, 2, 11, 3), "V": (1, 2, 11, 5)}
     inputs = {k: rng.standard_normal(shape) for k, shape in shapes.items()}
     three = from_text(examples.text("fusemax_three_pass"))
     one = attnc.check(examples.text("fusemax_one_pass")).select()
-    try:
-        call: Any = tiled(one)
-    except NotLowered:
-        assert "fusemax_one_pass" in NOT_YET
-        call = None
+    call = tiled(one)
     for seed, width in enumerate((1, 4, 11, 16)):
         expected = run(three, inputs, seed)
         same([function(one)(*inputs.values(), M0=width)], expected)
-        if call is not None:
-            same(run(call, inputs, seed, M0=width), expected)
+        same(run(call, inputs, seed, M0=width), expected)
 
 
 def test_as_many_key_heads_as_query_heads() -> None:

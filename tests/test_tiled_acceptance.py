@@ -18,7 +18,6 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Dot, Fold, Load, Map, Scan, TopK
 from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind
-from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.matrix import MatrixOperands
 from attnc.planning import planned
 from tests import examples
@@ -30,21 +29,6 @@ from tests.test_gallery import facts, reference
 from tests.tiled import Tiled, of_plan, outputs, tiled, written
 
 KINDS = ("f32", "f16", "bf16")
-NOT_YET = {
-    "cope",
-    "delta_rule",
-    "fusemax_one_pass",
-    "lightning",
-    "moba",
-    "native_sparse",
-    "nystrom",
-    "retention",
-    "slot",
-    "stick_breaking",
-    "t5_bias",
-    "triangular",
-}
-"""The only examples that tiles may be unable to do."""
 VAGUE = {
     ("additive", "large scores"): 1.0,
     ("delta_rule", "beta 1 and 2"): 0.2,
@@ -64,12 +48,9 @@ STEPS = 2
 
 
 @cache
-def kernel(name: str) -> Tiled | None:
-    """The kernels of an example, None where tiles cannot do it."""
-    try:
-        return tiled(facts(name))
-    except NotLowered:
-        return None
+def kernel(name: str) -> Tiled:
+    """The kernels of an example; there is none that tiles cannot do."""
+    return tiled(facts(name))
 
 
 @cache
@@ -77,18 +58,10 @@ def exact_kernel(name: str) -> Tiled:
     return tiled(stand_in(facts(name)))
 
 
-LOWERED = [name for name in examples.NAMES if kernel(name) is not None]
-
-
-def test_no_more_is_skipped_than_is_said() -> None:
-    assert {*examples.NAMES} - {*LOWERED} <= NOT_YET
-
-
-@pytest.mark.parametrize("name", LOWERED)
+@pytest.mark.parametrize("name", examples.NAMES)
 def test_examples_are_accepted(name: str, request: pytest.FixtureRequest) -> None:
     """Every case in every type, at factor 1; more tiles and orders with `--tilings`."""
     run = kernel(name)
-    assert run is not None
     cases = reference(name).cases(np.random.default_rng(7))
     for number, (label, given, parameters) in enumerate(cases):
         if "steps" in parameters:
@@ -126,7 +99,7 @@ def small(name: str, kind: str) -> tuple[Facts, dict[str, Any], dict[str, Any]]:
     return found, exact_inputs(found, sizes, 0, kind, kept, parameters), parameters
 
 
-@pytest.mark.parametrize("name", [n for n in LOWERED if n not in NOT_EXACT])
+@pytest.mark.parametrize("name", [n for n in examples.NAMES if n not in NOT_EXACT])
 def test_every_bit_is_the_same(name: str) -> None:
     """Whatever the tiles and their order, in every type: that of the written text."""
     run = exact_kernel(name)
@@ -151,11 +124,10 @@ ATTENTION = """cascade attention(Q[M,E], K[N,E], V[N,F]) -> O[M,F]:
 """
 
 
-@pytest.mark.parametrize("name", LOWERED)
+@pytest.mark.parametrize("name", examples.NAMES)
 def test_operands_that_are_computed_are_rounded(name: str) -> None:
     """Each operand of the inputs' type comes from an input or is rounded, once and for all."""
     run = kernel(name)
-    assert run is not None
     inputs = {i.name for i in run.facts.cascade.inputs if i.element is None}
     for item in run.plan.kernels:
         body = list(statements(item.body))

@@ -33,7 +33,6 @@ from attnc.ir.expr import (
 from attnc.ir.tiles import Dot, Fold, Load, Loop, Map, Plan, Scan, Statement, Store
 from attnc.ir.tiles_walk import mapped, rewritten
 from attnc.ir.walk import children, rebuild
-from attnc.passes.tiling.lower import NotLowered
 from attnc.planning import planned
 from tests.instruments import TEXTS, Planner, facts, red, seen
 
@@ -474,18 +473,12 @@ def changed(change: Change) -> Planner:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_no_fault(text: str) -> None:
-    try:
-        assert seen(text, changed(lambda plan: plan)) == set()
-    except NotLowered:
-        pytest.skip("tiles cannot do it yet")
+    assert seen(text, changed(lambda plan: plan)) == set()
 
 
 @pytest.mark.parametrize("fault", [pytest.param(f, id=f.name) for f in FAULTS])
 def test_faults_are_seen(fault: Fault) -> None:
-    try:
-        plan = planned(facts(fault.text))[1].plan
-    except NotLowered:
-        pytest.skip("tiles cannot do it yet")
+    plan = planned(facts(fault.text))[1].plan
     assert fault.change(plan) != plan, "the fault changes nothing"
     assert fault.by
     for name in fault.by.split():
@@ -667,7 +660,7 @@ def planner(wrong: Wrong | None, monkeypatch: pytest.MonkeyPatch) -> Planner:
     return lambda facts: fresh(facts)[1].plan
 
 
-@pytest.mark.parametrize("text", [t for t in TEXTS if t != "scan"])
+@pytest.mark.parametrize("text", TEXTS)
 def test_no_fault_in_passes(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not red(text, planner(None, monkeypatch), "f32")
 
