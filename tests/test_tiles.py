@@ -44,7 +44,7 @@ SEVERAL = {
     "moba": 3,
     "multi_token": 3,
     "native_sparse": 7,
-    "nystrom": 8,
+    "nystrom": 10,
     "performer": 3,
     "rela": 3,
 }

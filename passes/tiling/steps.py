@@ -178,6 +178,8 @@ class Follows:
         }
         if len(found) != 1 or not found <= set(einsum.variables):
             return None
+        if steps.variable in combined(einsum.value):
+            return None
         (variable,) = found
         if self._range(variable) != self._range(steps.variable):
             return None
