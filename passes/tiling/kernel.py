@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attnc.ir.cascade import Constant, Einsum
 from attnc.ir.expr import Expr, Read, TopK, Var
 from attnc.ir.facts import Facts
+from attnc.ir.stages import tensor_reads
 from attnc.ir.tiles import Axis, AxisKind, Kernel, Statement, Store
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.groups import Group
@@ -84,10 +85,14 @@ class KernelBuilder:
 
     def _finish(self, scope: Scope, after: Block, einsums: Iterable[Einsum]) -> None:
         """Stores what is known when all loops have ended."""
+        read = {r.tensor for e in self.group.maps for r in tensor_reads(e)}
         for einsum in einsums:
             known = scope.results.get(einsum.tensor)
             value = after(einsum.value) if known is None else known
-            value = Valued(after.settled(value.value), value.here)
+            inner = after.settled(value.value)
+            if einsum.tensor in read:  # a tile, lest expressions grow from map to map
+                inner = after.tile(value.value, einsum.tensor.lower())
+            value = Valued(inner, value.here)
             after.statements += self._stored(scope, einsum, value)
             scope.results.setdefault(einsum.tensor, value)
 

@@ -103,6 +103,8 @@ class _Partitioner:
                 self.recurrences |= dict.fromkeys((s.tensor for s in steps.steps), steps)
             elif stage.einsum.tensor in kept:
                 self.bodies[stage.einsum.tensor] = inline.whole(stage.einsum)
+        self.streams: dict[str, tuple[str, ...]] = {}
+        self.turned: dict[str, set[bool]] = {}
         self._connect()
         return self._merged(self._groups())
 
@@ -234,7 +236,12 @@ class _Partitioner:
 
     def _streamed(self, einsum: Einsum) -> tuple[str, ...]:
         """The variables that an Einsum streams: long ones that it reduces or scans."""
-        value = einsum.value
+        found = self.streams.get(einsum.tensor)
+        if found is None:
+            found = self.streams[einsum.tensor] = self._stream(einsum.value)
+        return found
+
+    def _stream(self, value: Expr) -> tuple[str, ...]:
         if isinstance(value, Reduce | Arg):
             over = value.variables if isinstance(value, Reduce) else (value.variable,)
             return self.sizes.long(over)
@@ -242,7 +249,13 @@ class _Partitioner:
 
     def _direction(self, einsum: Einsum) -> bool | None:
         """Whether its scans go backward; None if there are none."""
-        turned = {s.reverse for s in scans(einsum.value) if not self.sizes.short(s.variable)}
+        if not self._streamed(einsum):
+            return None
+        if einsum.tensor not in self.turned:
+            self.turned[einsum.tensor] = {
+                s.reverse for s in scans(einsum.value) if not self.sizes.short(s.variable)
+            }
+        turned = self.turned[einsum.tensor]
         if len(turned) > 1:
             raise _BothWaysError
         return next(iter(turned), None)
