@@ -33,7 +33,7 @@ from tests.oracle.interpreter import Types, _Run
 
 FOLDER = Path(__file__).parent / "running"
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.attn"))]
-DERIVED = [n for n in NAMES if n != "refused"]
+DERIVED = [n for n in NAMES if not n.startswith("refused")]
 
 Place = tuple[int, ...]
 
@@ -117,6 +117,13 @@ def test_each_refusal_has_its_own_reason() -> None:
     reasons = [r.reason for r in found.refusals]
     assert len(reasons) == 10
     assert len(set(reasons)) >= 8
+
+
+def test_what_fails_on_the_way_is_refused() -> None:
+    """What closes, or nearly does, and is not safe on every prefix."""
+    found = derivation("refused_on_the_way")
+    assert [r.tensor for r in found.refusals] == list("ABCDEFIJKLOPQX")
+    assert len({r.reason for r in found.refusals}) >= 11
 
 
 @pytest.mark.parametrize("name", DERIVED)
@@ -322,6 +329,7 @@ def fold(op: str, values: Sequence[Any]) -> Any:
         "max": max,
         "min": min,
         "any": any,
+        "all": all,
     }
     return operations[op](values)
 
@@ -350,7 +358,7 @@ def test_any_split_and_order(name: str, free: bool, scale: float, offset: float)
                 continue  # it was added
             for point, found in results.items():
                 expected = machine.written[tensor][point]
-                near = pytest.approx(expected, rel=1e-6 if offset else 1e-7, abs=1e-9)
+                near = pytest.approx(expected, rel=1e-5 if offset else 1e-7, abs=1e-9)
                 assert found == near, (tensor, point)
 
 
@@ -385,6 +393,10 @@ def closed_term(generator: random.Random) -> str:
             "(Y[m,n] - U[m]) ** 2",
             "cos(Y[m,n] - U[m])",
             "sqrt(exp(S[m,n] - G[m]))",
+            "abs(Y[m,n] / P[m]) ** 3",
+            "log(exp(S[m,n] - G[m]) / D[m])",
+            "exp(S[m,n] - (G[m] + log(D[m])))",
+            "b ** (Y[m,n] - H[m])",
             "Y[m,n]",
             "tanh(S[m,n])",
             "1 / D[m]",
@@ -398,7 +410,9 @@ def closed_term(generator: random.Random) -> str:
 
 
 BEFORE = """
-cascade random(S[M,N], Y[M,N], k: float = 0.7) -> O[M]:
+cascade random(S[M,N], Y[M,N], k: float = 0.7, b: float = 1.5) -> O[M]:
+    require b > 1
+    P[m] = max[n](abs(Y[m,n]) + 1e-30)
     G[m] = max[n](S[m,n])
     H[m] = max[n](Y[m,n])
     U[m] = sum[n](Y[m,n] / N)
@@ -437,6 +451,15 @@ UNCLOSED = [
     "k ** (S[m,n] - G[m])",
     "0.5 ** (S[m,n] - G[m])",
     "exp(G[m] - S[m,n])",
+    "exp(S[m,n] - H[m])",
+    "(S[m,n] / P[m]) ** 2",
+    "(Y[m,n] / D[m]) ** 2",
+    "(S[m,n] / U[m]) ** 2",
+    "exp(S[m,n] / D[m])",
+    "exp((S[m,n] - G[m]) / k)",
+    "log(Y[m,n] / U[m])",
+    "(Y[m,n] - U[m]) ** 0.5",
+    "floor(Y[m,n] - U[m])",
 ]
 
 
@@ -450,5 +473,5 @@ def test_random_unclosed_terms_are_refused_by_name(term: str, seed: int) -> None
     (refusal,) = found.refusals
     assert refusal.tensor == "O"
     named = printer.expression(refusal.term)
-    assert "U[m]" in named or "G[m]" in named or "D[m]" in named
+    assert any(f"{result}[m]" in named for result in "UGDHP")
     assert refusal.reason

@@ -142,6 +142,8 @@ FUNCTIONS: Final[Mapping[str, Callable[[float], float]]] = {
     "rsqrt": lambda x: 1 / math.sqrt(x),
     "sin": math.sin,
     "cos": math.cos,
+    "abs": abs,
+    "log2": math.log2,
 }
 
 
@@ -218,6 +220,10 @@ def _symbolic(expr: Expr, symbols: dict[str, Any]) -> sympy.Expr:
                     return sympy.exp(inner) - 1
                 case "rsqrt":
                     return 1 / sympy.sqrt(inner)
+                case "log2":
+                    return sympy.log(inner) / sympy.log(2)
+                case "abs":
+                    return sympy.Abs(inner)
                 case _:
                     return getattr(sympy, name)(inner)
         case _:

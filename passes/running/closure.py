@@ -21,6 +21,7 @@ from attnc.passes.running.build import (
     added,
     divided,
     exponential,
+    is_number,
     multiplied,
     negated,
     power,
@@ -114,7 +115,8 @@ def closed(terms: list[Term], whole: Expr) -> Basis:
         functions.append(phi)
         return len(functions) - 1
 
-    for term in terms:
+    kept = [t for t in terms if not is_number(t.coefficient, 0)]
+    for term in kept or terms[:1]:
         i = index(term.phi)
         before = coefficients.get(i)
         coefficients[i] = term.coefficient if before is None else added(before, term.coefficient)

@@ -102,7 +102,7 @@ class _Deriver:
         unstable(one, self.prefix)
         read = Read(einsum.tensor, tuple(Var(v) for v in einsum.variables))
         self.found.append(one)
-        self.prefix.learn(one, read, value.body)
+        self.prefix.learn(one, read, value)
         return read
 
     def _running(self, einsum: Einsum, value: Reduce) -> Running:
@@ -121,10 +121,12 @@ class _Deriver:
                 outer = hoisted(value.body, split, self.prefix.signs)
                 op = {"max": "min", "min": "max"}[value.op] if outer.turned else value.op
                 return Extreme(einsum.tensor, op, outer.inner, outer.outer(read))
+            case "prod" if all(t.phi.streamed and not t.phi.mixed for t in split.terms(value.body)):
+                reason = "a power of an earlier result can overflow where the product does not"
+                raise Inseparable(value.body, reason)
             case op:
-                raise Inseparable(
-                    value.body, f"{op} is derived only where no earlier result is in it"
-                )
+                reason = f"{op} is derived only where no earlier result is in it"
+                raise Inseparable(value.body, reason)
 
     def _adder(self, owner: Einsum) -> Callable[[str, Reduce, tuple[str, ...]], Read]:
         """What derives a further reduction for another one."""

@@ -240,7 +240,7 @@ class Reader:
             case Int(value=value):
                 return number(value)
             case Float(value=value) if abs(value) < float("inf"):
-                return number(Fraction(value))
+                return number(rational(value))
             case Unary(op="-", operand=operand):
                 return -self(operand)
             case Binary(op="+", left=left, right=right):
@@ -280,9 +280,11 @@ class Reader:
             case "sin" | "cos":
                 return _angle(name, inner)
             case "abs":
-                return _absolute(inner)
+                return _absolute(inner, positive=self.positive)
             case "detach":
                 return inner
+            case "log" | "log2" if self.positive and inner.single is not None:
+                return _logarithm(name, inner)
             case _:
                 return atom(f"function {name}", inner.key)
 
@@ -297,6 +299,12 @@ class Reader:
         return power(base, exponent, positive=self.positive)
 
 
+def rational(value: float) -> Fraction:
+    """A float as the simple fraction that it was written for, if that is the same float."""
+    simple = Fraction(value).limit_denominator(1024)
+    return simple if float(simple) == value else Fraction(value)
+
+
 def _angle(name: str, inner: Exact) -> Exact:
     """By Euler's formula."""
     ahead, behind = exponential(ANGLE, inner), exponential(ANGLE, -inner)
@@ -307,14 +315,33 @@ def _angle(name: str, inner: Exact) -> Exact:
     return (behind - ahead).scaled(half) * Exact({unit: Fraction(1)})
 
 
-def _absolute(inner: Exact) -> Exact:
-    """`abs(inner)`, without a sign or a number inside."""
+def _logarithm(name: str, inner: Exact) -> Exact:
+    """The logarithm of a product of positive factors."""
+    assert inner.single is not None
+    (atoms, exponents), scale = inner.single
+    found = Exact()
+    own = E if name == "log" else "2"
+    for base, key in exponents:
+        inside = Exact(dict(key))
+        if base != own:
+            inside = inside * atom(f"function {name}", base)
+        found = found + inside
+    for one, exponent in atoms:
+        alone = Exact({(((one, Fraction(1)),), ()): Fraction(1)})
+        found = found + atom(f"function {name}", alone.key).scaled(exponent)
+    if scale != 1:
+        found = found + atom(f"function {name}", number(scale).key)
+    return found
+
+
+def _absolute(inner: Exact, *, positive: bool) -> Exact:
+    """`abs(inner)`, without a sign or a number inside; of a product of `positive` atoms itself."""
     if inner.number is not None:
         return number(abs(inner.number))
     scale = inner.key[0][1]
     unsigned = inner.scaled(1 / scale)
     one = unsigned.single
-    if one is not None and all(a[0] == "function abs" for a, _ in one[0][0]):
+    if one is not None and (positive or all(a[0] == "function abs" for a, _ in one[0][0])):
         return unsigned.scaled(abs(scale))  # exponentials are positive, and so are these
     return atom("function abs", unsigned.key).scaled(abs(scale))
 

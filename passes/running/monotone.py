@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from attnc.ir.expr import Apply, Binary, Expr, Unary
-from attnc.ir.walk import rebuild
+from attnc.ir.expr import Apply, Binary, Expr, Int, Unary
+from attnc.ir.walk import children, rebuild
+from attnc.passes.running.build import added
 from attnc.passes.running.signs import Signs
 from attnc.passes.running.terms import Inseparable, Splitter
 
@@ -54,6 +55,22 @@ def hoisted(expr: Expr, split: Splitter, signs: Signs) -> Hoisted:
             return _scaled(expr, 1, right, left, split, signs)
         case Apply(function=name, arguments=(argument,)) if name in INCREASING:
             return _inside(expr, 0, argument, split, signs)
+        case Apply(function="max" | "min" | "clip", arguments=arguments) if len(
+            [a for a in arguments if split.varies(a)]
+        ) == 1 and (expr.function != "clip" or split.varies(arguments[0])):
+            (place,) = (i for i, a in enumerate(arguments) if split.varies(a))
+            return _inside(expr, place, arguments[place], split, signs)
+        case Apply(function="abs", arguments=(argument,)) if signs.nonnegative(argument):
+            return _inside(expr, 0, argument, split, signs)
+        case Binary(op="**", left=left, right=Int(value=value)) if value % 2 or signs.nonnegative(
+            left
+        ):
+            return _inside(expr, 0, left, split, signs)
+        case Binary(op="+" | "-"):
+            coordinate = split.coordinate(expr)
+            if coordinate is None:
+                raise Inseparable(expr, "it is no sum of what is streamed and what is not")
+            return Hoisted(coordinate.streamed, lambda e: added(e, coordinate.steady), turned=False)
         case _:
             raise Inseparable(expr, "it is not known to keep the order of what is streamed")
 
@@ -75,10 +92,7 @@ def _inside(
 
     def outer(extreme: Expr) -> Expr:
         inner = found.outer(extreme)
-        match expr:
-            case Binary(left=left, right=right):
-                return rebuild(expr, (inner, right) if place == 0 else (left, inner))
-            case _:
-                return rebuild(expr, (inner,))
+        operands = children(expr)
+        return rebuild(expr, (*operands[:place], inner, *operands[place + 1 :]))
 
     return Hoisted(found.inner, outer, found.turned != turned)

@@ -10,7 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from attnc.ir.expr import Apply, Binary, Bool, Choice, Compare, Expr, Float, Int, Read, Unary
+from attnc.ir.expr import (
+    Apply,
+    Binary,
+    Bool,
+    Choice,
+    Compare,
+    Expr,
+    Float,
+    Int,
+    Read,
+    Reduce,
+    Unary,
+)
 from attnc.ir.walk import children, subexpressions
 from attnc.passes.running.bounds import Bounds, Conditions, Fact, conjuncts, stripped
 from attnc.passes.running.build import multiplied, total
@@ -46,6 +58,7 @@ class Prefix:
     unsafe: dict[str, str] = field(default_factory=dict)
     combined: dict[str, Combined] = field(default_factory=dict)
     moderate: set[str] = field(default_factory=set)
+    signed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.directions: dict[str, int | None] = {}
@@ -61,7 +74,7 @@ class Prefix:
     def copy(self) -> Prefix:
         """The same, to go back to."""
         new = Prefix(self.streamed, self.extents, self.requires, self.definitions)
-        for name in ("unsafe", "combined", "moderate", "directions", "known", "least"):
+        for name in ("unsafe", "combined", "moderate", "signed", "directions", "known", "least"):
             getattr(new, name).update(getattr(self, name))
         new.split.results = self.split.results
         new.bounds.take(self.bounds)
@@ -78,12 +91,11 @@ class Prefix:
 
     # Learning
 
-    def learn(self, form: Running, read: Expr, body: Expr) -> None:
+    def learn(self, form: Running, read: Expr, written: Reduce) -> None:
         """Notes what is known of a result, and of those after it, from its form."""
         tensor = form.tensor
-        value, where = stripped(body)
-        op = form.op if isinstance(form, Plain) else "max" if isinstance(form, Extreme) else "sum"
-        self.combined[tensor] = Combined(op, value, where, read)
+        value, where = stripped(written.body)
+        self.combined[tensor] = Combined(written.op, value, where, read)
         bounds, least = self.bounds, self.signs.least(value)
         fact = bounds.exact(value), bounds.exact(read)
         (pivot,) = fact[1].terms
@@ -109,10 +121,17 @@ class Prefix:
                 facts, rises = [Fact(*fact, pivot, where)], [(fact[1], pivot)]
             case Plain(op="sum"):
                 sign = self.signs.sign(value)
+                self.signed.add(tensor)
             case Plain():
                 pass
-            case Extreme(result=result):
+            case Extreme(op=op, result=result):
                 self._note(tensor, [result])
+                low, high = fact if written.op == "max" else (fact[1], fact[0])
+                facts = [Fact(low, high, pivot, where)]
+                steady = bounds.exact(result) - fact[1]
+                if op == written.op and pivot not in steady.terms:  # a maximum, and what is added
+                    state = fact[1] - steady
+                    rises = [(state if op == "max" else -state, pivot)]
             case Sum(basis=basis):
                 self._note(tensor, basis.coefficients.values())
                 terms = [multiplied(c, basis.functions[i].expr()) for i, c in form.result]
@@ -203,7 +222,8 @@ class Prefix:
         """Whether an extreme, infinite at first, may meet a sum that overflows."""
         reads = {e.tensor for e in subexpressions(expr) if isinstance(e, Read)}
         found = [(t, self.combined[t].op) for t in reads if t in self.combined]
-        sums = [t for t, op in found if op in ("sum", "prod") and t not in self.moderate]
+        # one of any sign stays infinite, and what is written is no number then
+        sums = [t for t, op in found if op == "sum" and t not in self.moderate | self.signed]
         return bool(sums) and any(op in ("max", "min") for _, op in found)
 
     def _may_be_zero(self, expr: Expr) -> bool:

@@ -157,6 +157,9 @@ class Signs:
                 return self._quotient(left, right)
             case Apply(function=name, arguments=(argument,)) if name in RISING:
                 return self.direction(argument)
+            case Apply(function="abs", arguments=(argument,)) if self.sign(argument) is not None:
+                found, sign = self.direction(argument), self.sign(argument)
+                return None if found is None or sign is None else found * sign
             case Apply(function="max" | "min", arguments=arguments):
                 found = self.direction(arguments[0])
                 for argument in arguments[1:]:

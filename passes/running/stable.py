@@ -10,6 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from attnc.ir.expr import Binary, Expr, Float, Int, Value
+from attnc.ir.walk import subexpressions
 from attnc.passes.running.bounds import Conditions, stripped
 from attnc.passes.running.build import negated
 from attnc.passes.running.closure import Shift
@@ -42,6 +43,13 @@ def _exponential(shift: Shift, phi: Phi, where: Conditions, prefix: Prefix) -> N
     y = shift.coordinate
     steady = y.steady if grows > 0 else negated(y.steady)
     if not prefix.bounds.falls(steady):
+        values = [e.name for e in subexpressions(steady) if isinstance(e, Value)]
+        unknown = [v for v in values if prefix.signs.sign(Value(v)) is None]
+        if unknown:
+            reason = (
+                f"its exponential can grow while it runs: the sign of {unknown[0]} is not known"
+            )
+            raise Inseparable(phi.expr(), reason)
         raise Inseparable(phi.expr(), "its exponential can grow while it runs, and overflow")
     if prefix.may_cancel_infinities(y.steady):
         raise Inseparable(phi.expr(), "its exponent can be inf - inf while it runs")

@@ -23,12 +23,14 @@ from attnc.passes.running.build import (
     added,
     divided,
     exponential,
+    is_number,
     multiplied,
     negated,
     power,
     product,
     subtracted,
 )
+from attnc.passes.running.exact import rational
 from attnc.passes.running.signs import Signs
 
 MAX_TERMS: Final = 16
@@ -200,6 +202,10 @@ class Splitter:
                 return [self._exponential(expr, None, exponent), Term(Int(-1), UNIT)]
             case Apply(function="sin" | "cos" as name, arguments=(angle,)):
                 return [self._function(expr, name, angle)]
+            case Apply(function="abs", arguments=(value,)):
+                return [self._absolute(expr, value)]
+            case Apply(function="log" | "log2"):
+                return self._logarithm(expr)
             case Apply(function="only", arguments=(value, condition)) if self.steady(condition):
                 return self._where(self.terms(value), condition)
             case Choice(condition=condition, then=then, other=other) if self.steady(condition):
@@ -228,7 +234,7 @@ class Splitter:
 
     def _sum(self, expr: Expr) -> list[Term]:
         """A sum: one coordinate if it is of two parts that do not mix, else its terms."""
-        coordinate = self._coordinate(expr)
+        coordinate = self.coordinate(expr)
         if coordinate is not None:
             factor = Factor("power", coordinate)
             return [Term(ONE, Phi(mixed=((factor, Fraction(1)),)))]
@@ -293,23 +299,85 @@ class Splitter:
         return Term(power(term.coefficient, exponent), term.phi.raised(exponent))
 
     def _exponential(self, expr: Expr, base: Expr | None, exponent: Expr) -> Term:
-        coordinate = self._coordinate(exponent)
+        coordinate = self.coordinate(exponent)
         if coordinate is None:
             reason = "its exponent is no sum of what is streamed and what is not"
             raise Inseparable(expr, reason)
         return Term(ONE, Phi(mixed=((Factor("exp", coordinate, base), Fraction(1)),)))
 
     def _function(self, expr: Expr, name: Literal["sin", "cos"], angle: Expr) -> Term:
-        coordinate = self._coordinate(angle)
+        coordinate = self.coordinate(angle)
         if coordinate is None:
             raise Inseparable(expr, "its angle is no sum of what is streamed and what is not")
         return Term(ONE, Phi(mixed=((Factor(name, coordinate), Fraction(1)),)))
+
+    def _absolute(self, expr: Expr, value: Expr) -> Term:
+        """The absolute value of a single product: the product of theirs."""
+        found = self.terms(value)
+        if len(found) != 1:
+            raise Inseparable(expr, "the absolute value of a sum is not parted")
+        (term,) = found
+        mixed: list[tuple[Factor, Fraction]] = []
+        for factor, exponent in term.phi.mixed:
+            y = factor.coordinate
+            if factor.function == "power" and y.kind == "product":
+                scaled = Coordinate("product", self._size(y.streamed), self._size(y.steady))
+                mixed.append((Factor("power", scaled), exponent))
+            elif factor.function == "exp":
+                mixed.append((factor, exponent))
+            else:
+                raise Inseparable(expr, "the absolute value of a sum is not parted")
+        streamed = tuple((self._size(f), e) for f, e in term.phi.streamed)
+        return Term(self._size(term.coefficient), Phi(streamed, tuple(mixed), term.phi.where))
+
+    def _size(self, expr: Expr) -> Expr:
+        return expr if self.signs.nonnegative(expr) else Apply("abs", (expr,))
+
+    def _logarithm(self, expr: Expr) -> list[Term]:
+        """The logarithm of a product, as the sum that it is: one coordinate."""
+        coordinate = self.coordinate(expr)
+        if coordinate is None:
+            reason = "its logarithm is parted only of a product whose steady factors are positive"
+            raise Inseparable(expr, reason)
+        if is_number(coordinate.steady, 0):
+            return [self._streamed(coordinate.streamed)]
+        return [Term(ONE, Phi(mixed=((Factor("power", coordinate), Fraction(1)),)))]
+
+    def _logarithm_parts(self, name: str, argument: Expr) -> tuple[Expr, Expr] | None:
+        """The streamed and the steady summand of the logarithm of a product."""
+        try:
+            found = self.terms(argument)
+        except Inseparable:
+            return None
+        if len(found) != 1 or found[0].phi.where:
+            return None
+        (term,) = found
+        base = {"log": None, "log2": Int(2)}[name]
+        streamed: Expr = ZERO
+        steady: Expr = ZERO
+        for factor, exponent in term.phi.mixed:
+            y = factor.coordinate
+            if factor.function == "exp" and factor.base == base:
+                streamed = added(streamed, _times(exponent, y.streamed))
+                steady = added(steady, _times(exponent, y.steady))
+            elif y.kind == "product" and self.signs.sign(y.steady) == 1:
+                streamed = added(streamed, Apply(name, (power(y.streamed, exponent),)))
+                steady = added(steady, _times(exponent, Apply(name, (y.steady,))))
+            else:
+                return None
+        if term.phi.streamed:
+            streamed = added(streamed, Apply(name, (Phi(term.phi.streamed).expr(),)))
+        if term.coefficient != ONE:
+            if self.signs.sign(term.coefficient) != 1:
+                return None
+            steady = added(steady, _logarithm_of(name, term.coefficient))
+        return streamed, steady
 
     def _where(self, terms: Iterable[Term], condition: Expr) -> list[Term]:
         guard = Phi(where=(condition,))
         return [Term(t.coefficient, t.phi * guard) for t in terms]
 
-    def _coordinate(self, expr: Expr) -> Coordinate | None:
+    def coordinate(self, expr: Expr) -> Coordinate | None:
         """An expression as `u(x) + v(r)`."""
         parts = self._parts(expr)
         if parts is None:
@@ -338,11 +406,33 @@ class Splitter:
                 return _both(lambda p: multiplied(left, p), self._parts(right))
             case Binary(op="/", left=left, right=right) if self._constant(right):
                 return _both(lambda p: divided(p, right), self._parts(left))
+            case Apply(function="log" | "log2" as name, arguments=(argument,)):
+                return self._logarithm_parts(name, argument)
             case _:
                 return None
 
     def _constant(self, expr: Expr) -> bool:
         return not self.varies(expr) and self.steady(expr)
+
+
+def _times(number: Fraction, expr: Expr) -> Expr:
+    """A number times an expression."""
+    scale: Expr = Float(float(abs(number)))
+    if number.denominator == 1:
+        scale = Int(abs(number.numerator))
+    return multiplied(scale, expr) if number > 0 else negated(multiplied(scale, expr))
+
+
+def _logarithm_of(name: str, expr: Expr) -> Expr:
+    """Its logarithm; that of a reciprocal is minus another."""
+    match expr:
+        case Binary(op="/", left=left, right=right):
+            above = ZERO if left == ONE else _logarithm_of(name, left)
+            return subtracted(above, _logarithm_of(name, right))
+        case Binary(op="*", left=left, right=right):
+            return added(_logarithm_of(name, left), _logarithm_of(name, right))
+        case _:
+            return Apply(name, (expr,))
 
 
 def _both(
@@ -369,7 +459,7 @@ def _number(expr: Expr) -> Fraction | None:
         case Int(value=value):
             return Fraction(value)
         case Float(value=value) if value == value and abs(value) < 2**53:
-            return Fraction(value).limit_denominator(1024)
+            return rational(value)
         case Unary(op="-", operand=operand):
             found = _number(operand)
             return None if found is None else -found
