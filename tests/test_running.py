@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -475,3 +476,32 @@ def test_random_unclosed_terms_are_refused_by_name(term: str, seed: int) -> None
     named = printer.expression(refusal.term)
     assert any(f"{result}[m]" in named for result in "UGDHP")
     assert refusal.reason
+
+
+# What is large
+
+SUM = " + ".join(f"abs(Y[m,n] - {i})" for i in range(12))
+LARGE = {
+    "nested powers": f"sum[n]((({SUM}) ** 9) ** 9 * exp(S[m,n] - G[m]))",
+    "a huge power": f"sum[n](({SUM}) ** 1000000000 * exp(S[m,n] - G[m]))",
+    "a huge number": "sum[n](((3 * Y[m,n]) ** 100000) ** 100000 * exp(S[m,n] - G[m]))",
+    "many terms": f"sum[n](({SUM}) * ({SUM}) * ({SUM}) * ({SUM}) * exp(S[m,n] - G[m]))",
+    "a long exponent": "sum[n](exp("
+    + " + ".join(f"(Y[m,n] * {i} - A{i}[m])" for i in range(1, 16))
+    + "))",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_terms_take_no_time(name: str) -> None:
+    """What is multiplied out, and how many facts are combined, has a limit."""
+    more = "".join(f"    A{i}[m] = max[n](Y[m,n] * {i})\n" for i in range(1, 16))
+    facts = attnc.check(f"{BEFORE}{more}    O[m] = {LARGE[name]}\n").select()
+    begun = time.process_time()
+    found = derived(facts)
+    results = frozenset(one.tensor for one in found.running)
+    for one in found.running:
+        if isinstance(one, Sum):
+            einsum = next(e for e in facts.cascade.einsums if e.tensor == one.tensor)
+            check(one.basis, body(einsum).body, results)
+    assert time.process_time() - begun < 2

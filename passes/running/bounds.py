@@ -10,9 +10,11 @@ Conditions belong to a fact: a maximum over some points bounds those points only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
+from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Compare, Expr, Logical, Read, Unary
 from attnc.ir.walk import children, rebuild
@@ -20,6 +22,9 @@ from attnc.passes.running.exact import Atom, Exact, Product, Reader, power
 from attnc.passes.running.signs import Signs
 
 Conditions = frozenset[Expr]
+
+MAX_TRIES: Final = 500
+"""Most combinations of facts that are tried for one proof."""
 
 
 def stripped(expr: Expr) -> tuple[Expr, Conditions]:
@@ -148,13 +153,13 @@ class Bounds:
 
     def at_most_zero(self, expr: Exact, where: Conditions) -> bool:
         """Whether an expression is at most 0 at all points seen so far where conditions hold."""
-        return any(self._nonpositive(rest) for rest in self._rests(expr, where))
+        return any(self._nonpositive(rest) for rest in self._tried(expr, where))
 
     def bounded(self, expr: Exact, where: Conditions) -> bool:
         """Whether it is at most what neither a point nor a prefix changes."""
         return any(
             all(self._still(p) or self._nonpositive(Exact({p: x})) for p, x in rest.terms.items())
-            for rest in self._rests(expr, where)
+            for rest in self._tried(expr, where)
         )
 
     def _nonpositive(self, expr: Exact) -> bool:
@@ -163,6 +168,9 @@ class Bounds:
             if sign is None or (sign >= 0) != (scale < 0):
                 return False
         return True
+
+    def _tried(self, expr: Exact, where: Conditions) -> Iterable[Exact]:
+        return islice(self._rests(expr, where), MAX_TRIES)
 
     def _rests(self, expr: Exact, where: Conditions) -> Iterable[Exact]:
         """What is left of an expression when gaps of facts are taken from it."""
@@ -190,9 +198,13 @@ class Bounds:
         """Whether a steady expression never rises from one prefix to a longer one."""
         if self.signs.direction(expr) in (0, -1):
             return True
-        return self._falls(self.exact(expr), tuple(self.rising))
+        return self._falls(self.exact(expr), tuple(self.rising), iter(range(MAX_TRIES)))
 
-    def _falls(self, rest: Exact, rising: tuple[tuple[Exact, Product], ...]) -> bool:
+    def _falls(
+        self, rest: Exact, rising: tuple[tuple[Exact, Product], ...], left: Iterator[int]
+    ) -> bool:
+        if next(left, None) is None:
+            return False
         if all(self._still(p) for p in rest.terms):
             return True
         for i, (moving, pivot) in enumerate(rising):
@@ -201,7 +213,7 @@ class Bounds:
                 ratio = _without(product, pivot)
                 if ratio is not None and found / scale < 0 and self._positive(ratio):
                     taken = rest - moving * Exact({ratio: found / scale})
-                    if self._falls(taken, rising[:i] + rising[i + 1 :]):
+                    if self._falls(taken, rising[:i] + rising[i + 1 :], left):
                         return True
         return False
 

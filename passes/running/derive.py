@@ -15,6 +15,7 @@ from attnc.ir.cascade import Einsum, Slot
 from attnc.ir.expr import Expr, Read, Reduce, Var
 from attnc.passes.running.anchor import Anchors
 from attnc.passes.running.closure import closed
+from attnc.passes.running.exact import TooLarge
 from attnc.passes.running.forms import (
     Added,
     Derivation,
@@ -88,10 +89,13 @@ class _Deriver:
         before = self.prefix.copy()
         try:
             self._accept(einsum)
-        except Inseparable as error:
+        except (Inseparable, TooLarge) as error:
             del self.found[found:], self.added[added:]
             self.prefix = before
-            self.refusals.append(Refusal(einsum.tensor, error.expr, error.reason))
+            term, reason = einsum.value, "multiplied out it has too many terms"
+            if isinstance(error, Inseparable):
+                term, reason = error.expr, error.reason
+            self.refusals.append(Refusal(einsum.tensor, term, reason))
 
     def _accept(self, einsum: Einsum) -> Read:
         """Derives one reduction; raises `Inseparable`."""

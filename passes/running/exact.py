@@ -38,6 +38,16 @@ ANGLE: Final = "i"
 MAX_POWER: Final = 16
 """Highest power of a sum that is multiplied out."""
 
+MAX_PRODUCTS: Final = 4096
+"""Most products that multiplying two sums may take."""
+
+MAX_BITS: Final = 4096
+"""Most bits of a number that is raised to a power."""
+
+
+class TooLarge(Exception):
+    """Multiplied out, a sum would have too many terms."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exact:
@@ -76,6 +86,8 @@ class Exact:
         return self + -other
 
     def __mul__(self, other: Exact) -> Exact:
+        if len(self.terms) * len(other.terms) > MAX_PRODUCTS:
+            raise TooLarge
         found: dict[Product, Fraction] = {}
         for a, x in self.terms.items():
             for b, y in other.terms.items():
@@ -174,6 +186,8 @@ def _inside(one: Atom) -> Exact:
 
 
 def _raised(base: Exact, count: int) -> Exact:
+    if count > MAX_POWER:
+        raise TooLarge
     found = number(1)
     for _ in range(count):
         found = found * base
@@ -185,6 +199,10 @@ def power(base: Exact, exponent: Fraction, *, positive: bool = True) -> Exact:
     if not exponent:
         return number(1)
     one = base.single
+    scale = base.key[0][1] if base.terms else Fraction(0)
+    bits = scale.numerator.bit_length() + scale.denominator.bit_length()
+    if bits * abs(exponent) > MAX_BITS and scale != 1:
+        raise TooLarge
     if one is not None and (exponent.denominator == 1 or positive or not one[0][0]):
         (atoms, exponents), scale = one
         powers = tuple((a, p * exponent) for a, p in atoms)
@@ -221,19 +239,36 @@ def _number_raised(scale: Fraction, exponent: Fraction) -> Exact:
 class Reader:
     """Writes expressions as exact sums, remembering what it has read.
 
+    What would be too large is an atom; `opaque` says that something was.
+
     With `positive` every atom counts as a positive number, so that roots are parted: enough for
     an identity, which holds everywhere if it holds there. Without it they are not.
     """
 
     positive: bool = True
+    opaque: bool = False
     _known: dict[int, tuple[Expr, Exact]] = field(default_factory=dict)
 
     def __call__(self, expr: Expr) -> Exact:
         """An expression as an exact sum."""
         known = self._known.get(id(expr))
         if known is None:
-            known = self._known[id(expr)] = (expr, self._read(expr))
+            try:
+                known = (expr, self._read(expr))
+            except TooLarge:
+                self.opaque = True
+                known = (expr, atom("read", printer.expression(expr)))
+            self._known[id(expr)] = known
         return known[1]
+
+    def equal(self, left: Expr, right: Expr) -> bool | None:
+        """Whether two expressions are equal wherever both are defined; None if that is not told."""
+        try:
+            if (self(left) - self(right)).is_zero():
+                return True
+        except TooLarge:
+            return None
+        return None if self.opaque else False
 
     def _read(self, expr: Expr) -> Exact:
         match expr:
@@ -348,5 +383,4 @@ def _absolute(inner: Exact, *, positive: bool) -> Exact:
 
 def equal(left: Expr, right: Expr) -> bool:
     """Whether two expressions are equal wherever both are defined, all atoms being positive."""
-    reader = Reader()
-    return (reader(left) - reader(right)).is_zero()
+    return bool(Reader().equal(left, right))
