@@ -217,10 +217,15 @@ def emit_tiled(
     *,
     dtype: str | None,
     static: Mapping[str, Constant | str],
+    sizes: Mapping[str, int] | None = None,
+    pieces: Mapping[str, int] | None = None,
 ) -> str:
     """A NumPy module that runs the kernels derived from a cascade, at any sizes of tiles.
 
-    Raises `SpecError`, with its place, for what tiles cannot do yet.
+    `sizes` are those at which passes compare costs. `pieces` maps streamed variables to numbers:
+    the kernels that stream one go through it in so many pieces, which others merge. Raises
+    `SpecError`, with its place, for what tiles cannot do, `UsageError` for a variable in `pieces`
+    that no kernel streams in pieces.
     """
     from attnc.backends.numpy.tiled import emit_tiled as emitted
     from attnc.passes.tiling.lower import NotLowered
@@ -231,9 +236,15 @@ def emit_tiled(
     facts = checked.select(cascade)
     options = Options(dtype, fixed(facts, static))
     try:
-        _, fused = planned(facts)
+        _, fused = planned(facts, sizes, pieces)
     except NotLowered as error:
         raise refused(error, checked.source) from None
+    for variable in pieces or {}:
+        if variable not in fused.split:
+            listed = ", ".join(fused.can_split) or "none"
+            raise UsageError(
+                f"no kernel goes through '{variable}' in pieces; what can be split: {listed}"
+            )
     return emitted(fused.plan, options)
 
 

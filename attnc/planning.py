@@ -18,14 +18,19 @@ BEFORE: Final = (Means(), *ALGEBRA, Combine())
 """The passes before a plan is made."""
 
 
-def planned(facts: Facts, sizes: Mapping[str, int] | None = None) -> tuple[Facts, Fused]:
+def planned(
+    facts: Facts,
+    sizes: Mapping[str, int] | None = None,
+    pieces: Mapping[str, int] | None = None,
+) -> tuple[Facts, Fused]:
     """The cascade that is tiled, and its plan; raises `NotLowered`.
 
-    `sizes` are those at which costs are compared; others are nominal.
+    `sizes` are those at which costs are compared; others are nominal. A kernel that streams one of
+    the variables in `pieces` goes through it in so many pieces, which another one merges.
     """
     steps = (Means(), *at_sizes(sizes or {}), Combine())
     before = algebra(facts, steps)
-    return before, fuse(before, sizes)
+    return before, fuse(before, sizes, pieces)
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Final
 
 from attnc.commands import passes
-from attnc.commands.common import add_spec, checked, pairs, show, write_text
+from attnc.commands.common import add_spec, checked, pairs, show, sizes, write_text
 from attnc.errors import UsageError
 
 SUMMARY: Final = "write a spec as a kernel file"
+PIECES: Final = re.compile(r"[1-9]\d{0,3}")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +38,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="fix a parameter (may be repeated)",
     )
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="VARIABLE=PIECES",
+        help="with --tiled: go through what kernels stream in pieces, and merge them",
+    )
     passes.declare(parser)
 
 
@@ -46,13 +55,32 @@ def run(options: argparse.Namespace) -> int:
     static = dict(pairs(options.static, "--static"))
     found = checked(options)
     facts = found.select(options.cascade)
-    passes.run(options, facts)
+    passes.run(options, found)
     if options.tiled:
         if options.backend != "numpy":
             raise UsageError(f"--tiled is of the backend numpy, not of {options.backend}")
-        text = emit_tiled(found, options.cascade, dtype=options.dtype, static=static)
+        text = emit_tiled(
+            found,
+            options.cascade,
+            dtype=options.dtype,
+            static=static,
+            sizes=sizes(options.size),
+            pieces=_pieces(options.split),
+        )
+    elif options.split:
+        raise UsageError("--split is of --tiled: the text as written has no kernels")
     else:
         text = emit(facts, backend=options.backend, dtype=options.dtype, static=static)
     write_text(options, text)
     show(found.warnings)
     return 0
+
+
+def _pieces(items: list[str]) -> dict[str, int]:
+    """The numbers of pieces that `--split n=4` gave."""
+    found: dict[str, int] = {}
+    for variable, text in pairs(items, "--split"):
+        if not PIECES.fullmatch(text):
+            raise UsageError(f"--split {variable}={text}: pieces are counted from 1 to 9999")
+        found[variable] = int(text)
+    return found

@@ -18,6 +18,7 @@ from attnc.backends.numpy.layout import HELD_AS, INDENT, dtype_text, folded, ind
 from attnc.backends.numpy.terms import Code, Term, aligned
 from attnc.backends.options import Options
 from attnc.ir.cascade import Binding, Require
+from attnc.ir import tiles_printer
 from attnc.ir.expr import (
     Apply,
     Binary,
@@ -145,6 +146,13 @@ class TiledFunction(Function):
     """Types of the kernel's own values."""
     _given: tuple[Expr, ...] = ()
     """Conditions that hold for every lane of the range that is emitted."""
+
+    def _title(self) -> str:
+        assert self.plan is not None
+        lines = tiles_printer.plan(self.plan).rstrip().splitlines()
+        shown = "\n".join(INDENT + line if line else "" for line in lines)
+        head = f"{self.plan.name}: emitted by attnc {self.options.version}."
+        return f'"""{head}\n\n{self.note()}\n\n{shown}\n"""'
 
     def note(self) -> str:
         """What the head of the module says of it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from attnc.ir import printer
-from attnc.ir.cascade import Binding, Constant, Output
+from attnc.ir.cascade import Binding, Constant, Input, Output
 from attnc.ir.evaluation import evaluate
 from attnc.ir.expr import Binary, Compare, Expr, Float, Int, Read, Reduce, Value, Var
 from attnc.ir.facts import Facts
@@ -111,7 +111,9 @@ class Nominal:
         ends: Counter[str] = Counter()
         has: Counter[str] = Counter()
         extreme = self._extreme()
-        for item in (*self.facts.cascade.inputs, *self.facts.cascade.outputs):
+        cascade = self.facts.cascade
+        items: tuple[Input | Output, ...] = (*cascade.inputs, *cascade.outputs)
+        for item in items:
             if len(item.sizes) < 2 or self.facts.types[item.name].kind < Kind.F32:
                 continue
             without = extreme if isinstance(item, Output) else frozenset[str]()

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from attnc.ir.tiles import If, Kernel, Let, Loop, Statement, Store
-from attnc.ir.tiles_walk import names, reads, statements
+from attnc.ir.expr import Expr, Var
+from attnc.ir.tiles import If, Kernel, Let, Loop, Scan, Statement, Store, TopK
+from attnc.ir.tiles_walk import expressions, names, reads, statements
+from attnc.ir.walk import subexpressions
 
 
 def without_dead(kernel: Kernel) -> Kernel:
-    """The kernel without what no store needs, carried tiles included."""
-    return replace(kernel, body=_live(kernel.body, set())[0])
+    """The kernel without what no store needs, carried tiles and axes included."""
+    body = _live(kernel.body, set())[0]
+    used = {n.name for e in _all(body, kernel) for n in subexpressions(e) if isinstance(n, Var)}
+    used |= {item.axis for item in statements(body) if isinstance(item, Loop)}
+    used |= {item.over for item in statements(body) if isinstance(item, Scan | TopK)}
+    axes = tuple(a for a in kernel.axes if a.kind == "par" or a.name in used)
+    return replace(kernel, axes=axes, body=body)
+
+
+def _all(body: tuple[Statement, ...], kernel: Kernel) -> Iterator[Expr]:
+    """The expressions of a kernel."""
+    yield from (c.value for c in kernel.coords)
+    for item in statements(body):
+        yield from expressions(item)
 
 
 def _live(body: tuple[Statement, ...], needed: set[str]) -> tuple[tuple[Statement, ...], set[str]]:

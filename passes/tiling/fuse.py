@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from attnc.ir.cascade import Binding, Require
 from attnc.ir.expr import Expr, Int
 from attnc.ir.facts import Facts
-from attnc.ir.tiles import Buffer, Let, Plan
+from attnc.ir.tiles import Buffer, Kernel, Let, Plan
 from attnc.ir.walk import bound, subexpressions
 from attnc.passes.algebra.program import Names
 from attnc.passes.running.build import added
@@ -17,6 +17,7 @@ from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.kernel import KernelBuilder
 from attnc.passes.tiling.loop import Late
 from attnc.passes.tiling.partition import Partition, partition
+from attnc.passes.tiling.split import can_split, split
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Fused:
 
     plan: Plan
     partition: Partition
+    split: frozenset[str] = frozenset()
+    """The variables that were gone through in pieces."""
+
+    @property
+    def can_split(self) -> tuple[str, ...]:
+        """The variables that kernels stream and that could be gone through in pieces."""
+        return tuple(dict.fromkeys(g.over[0] for g in self.partition.groups if can_split(g)))
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -32,27 +40,43 @@ class Fused:
         return self.partition.refusals
 
 
-def fuse(facts: Facts, sizes: Mapping[str, int] | None = None) -> Fused:
+def fuse(
+    facts: Facts,
+    sizes: Mapping[str, int] | None = None,
+    pieces: Mapping[str, int] | None = None,
+) -> Fused:
     """The plan of a cascade whose reductions are Einsums of their own.
 
-    `sizes` are those at which costs are compared. Raises `NotLowered` for what tiles cannot do.
+    `sizes` are those at which costs are compared. A kernel that streams one of the variables in
+    `pieces` goes through it in so many pieces, and another merges them. Raises `NotLowered` for
+    what tiles cannot do.
     """
     late: list[Refusal] = []
     while True:
         parts = partition(facts, sizes, late)
+        whole = replace(facts, variables=parts.variables, types=parts.types)
         try:
-            return Fused(_plan(replace(facts, variables=parts.variables), parts), parts)
+            fused = Fused(_plan(whole, parts, pieces or {}), parts)
+            return replace(fused, split=frozenset(fused.can_split) & (pieces or {}).keys())
         except Late as found:
             late.append(Refusal(found.tensor, found.term, str(found)))
 
 
-def _plan(facts: Facts, parts: Partition) -> Plan:
+def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int]) -> Plan:
     cascade = facts.cascade
-    storage = _storage(facts, parts)
-    kernels = tuple(
-        without_dead(KernelBuilder(facts, group, storage).build(f"k{i}"))
-        for i, group in enumerate(parts.groups)
-    )
+    names = Names(cascade)
+    storage = _storage(facts, parts, names)
+    kernels: list[Kernel] = []
+    left: list[Buffer] = []
+    for i, group in enumerate(parts.groups):
+        builder = KernelBuilder(facts, group, storage)
+        number = pieces.get(group.over[0]) if can_split(group) else None
+        if number is None:
+            kernels.append(builder.build(f"k{i}"))
+            continue
+        found = split(facts, group, number, names)
+        kernels += builder.build_split(f"k{i}", found)
+        left += found.buffers
     lets = tuple(
         Let(s.name, s.value, facts.values[s.name].kind)
         for s in cascade.statements
@@ -69,15 +93,14 @@ def _plan(facts: Facts, parts: Partition) -> Plan:
         cascade.outputs,
         lets,
         requires,
-        buffers,
-        kernels,
+        (*buffers, *left),
+        tuple(map(without_dead, kernels)),
         _bound(facts, (*(x.value for x in lets), *requires)),
     )
 
 
-def _storage(facts: Facts, parts: Partition) -> dict[str, str]:
+def _storage(facts: Facts, parts: Partition, names: Names) -> dict[str, str]:
     """The names of buffers; an output whose rows begin elsewhere is no buffer by itself."""
-    names = Names(facts.cascade)
     outputs = {o.name for o in facts.cascade.outputs}
     found: dict[str, str] = {}
     for tensor in parts.buffers:

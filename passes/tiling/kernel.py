@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnc.ir.cascade import Constant, Einsum
 from attnc.ir.expr import Expr, Read, TopK, Var
@@ -14,9 +14,11 @@ from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.groups import Group
 from attnc.passes.tiling.loop import LoopBuilder
 from attnc.passes.tiling.lower import Block, Scope
+from attnc.passes.tiling.merge import MergeBuilder
 from attnc.passes.tiling.observers import combined, looked_along, observers
 from attnc.passes.tiling.presence import Valued
 from attnc.passes.tiling.recurrence import RecurrenceBuilder
+from attnc.passes.tiling.split import Split, partial_body
 from attnc.passes.tiling.steps import Steps
 
 
@@ -38,6 +40,28 @@ class KernelBuilder:
         else:
             body = self._stream()
         return Kernel(name, self._axes(), tuple(body))
+
+    def build_split(self, name: str, found: Split) -> tuple[Kernel, Kernel]:
+        """Two kernels: one goes through the pieces of the stream, one merges what they left."""
+        self.outputs = {o.name: o.empty for o in self.facts.cascade.outputs}
+        partial = replace(self, facts=found.facts, group=found.group)
+        partial.order = (found.piece, *(v for v in partial._order() if v != found.piece))
+        scope = Scope(found.facts, partial.order, storage=self.storage)
+        body = partial_body(found, scope)
+        first = Kernel(f"{name}_parts", partial._axes(), tuple(body))
+        self.facts = found.facts
+        self.group = replace(self.group, over=(found.piece,))
+        self.order = self._order()
+        scope = Scope(self.facts, self.order, storage=self.storage)
+        before, after = Block(scope), Block(scope)
+        einsums = {e.tensor: e for e in self.group.results}
+        loop = MergeBuilder(scope, before, found.piece, einsums, self.group.forms, found.parts)
+        statement = loop.build((), lambda _, __: ())
+        for form in self.group.forms:
+            scope.results[form.tensor] = loop.final(after, form)
+        self._finish(scope, after, (*self.group.results, *self.group.maps))
+        whole = (*before.statements, statement, *after.statements)
+        return first, Kernel(name, self._axes(), whole)
 
     def _stream(self) -> list[Statement]:
         """A loop with running results, if anything is streamed, and what follows it."""

@@ -51,7 +51,7 @@ class Late(Exception):
 
 
 @dataclass
-class _State:
+class State:
     """What one reduction carries: its sums or extreme, and whether a point was present."""
 
     form: Running
@@ -99,7 +99,7 @@ class LoopBuilder:
         self.block: LoopBlock = LoopBlock(scope, self.blocks[-1], frozenset(over[-1:]), moving)
         self.block.builder = self
         self.blocks.append(self.block)
-        self.states: dict[str, _State] = {}
+        self.states: dict[str, State] = {}
         self.carries: list[Carry] = []
         self.nexts: dict[str, Expr] = {}
         self.old: Callable[[Expr], Expr] = renamed(self.names, "'")
@@ -156,14 +156,14 @@ class LoopBuilder:
 
     def _declare(self, form: Running) -> None:
         axes = tuple(v for v in self.scope.order if v in self.einsums[form.tensor].variables)
-        state = self.states[form.tensor] = _State(form, axes)
+        state = self.states[form.tensor] = State(form, axes)
         base = form.tensor.lower()
         kind = self.scope.facts.types[form.tensor].kind
         match form:
             case Sum(basis=basis):
                 starts: list[tuple[Expr, Kind]] = [(Int(0), kind)] * len(basis.functions)
             case Plain(op="argmax" | "argmin" as op, body=body):
-                of = self.scope.facts_kind(body)
+                of = self.scope.number(body).kind
                 starts = [(identity(op[3:], of), of), (Int(0), Kind.I64)]
             case Plain(op=op) | Extreme(op=op):
                 starts = [(identity(op, kind), Kind.I64 if op == "count" else kind)]
@@ -237,6 +237,12 @@ class LoopBuilder:
                     tile = self.block.fold("sum", over, value, here, "t")
                     carried = Binary("+", self._carried(state, j), tile)
                     new.append(self.block.tile(carried, "t"))
+        return self._finished(form, state, new, found)
+
+    def _finished(
+        self, form: Running, state: State, new: Sequence[Expr], found: dict[str, Expr]
+    ) -> dict[str, Expr]:
+        """Notes the next values of a state, and what result it stands for before and after."""
         found.update(zip(state.tiles, new, strict=True))
         states = [Name(t) for t in state.tiles]
         old = self._result(self.block, form, states, Name(state.seen), "'")
@@ -251,19 +257,25 @@ class LoopBuilder:
         return value.body
 
     def _extreme(
-        self, form: Plain, state: _State, over: tuple[str, ...], found: dict[str, Expr]
+        self, form: Plain, state: State, over: tuple[str, ...], found: dict[str, Expr]
     ) -> list[Expr]:
         """The first index of an extreme, which is carried beside it; NaN is one."""
         one = self.block(form.body)
         where = self._where(form.tensor, one.here, form.body)
-        best, at = (Name(t) for t in state.tiles)
         tile = self.block.fold(form.op[3:], over, one.value, where, "t")
         first = self.block.fold(form.op, over, one.value, where, "i")
-        some = self.block.fold("any", over, TRUE, where, "some")
         self._see(state, over, where, found)
+        return self._better(form, state, tile, first, where)
+
+    def _better(
+        self, form: Plain, state: State, tile: Expr, first: Expr, where: Expr
+    ) -> list[Expr]:
+        """The extreme and its first index, of what was seen and of this tile's own."""
+        best, at = (Name(t) for t in state.tiles)
+        some = self.block.fold("any", self._over(form.tensor), TRUE, where, "some")
         more: Expr = Compare((">",) if form.op == "argmax" else ("<",), (tile, best))
         same: Expr = Compare(("==",), (tile, best))
-        if self.scope.kind(one.value).floating:
+        if self.scope.kind(tile).floating:
             odd, was = (Compare(("!=",), (x, x)) for x in (tile, best))
             more = either(more, both(odd, Compare(("==",), (best, best))))
             same = either(same, both(odd, was))
@@ -294,7 +306,7 @@ class LoopBuilder:
         return both(*parts)
 
     def _see(
-        self, state: _State, over: tuple[str, ...], where: Expr, found: dict[str, Expr]
+        self, state: State, over: tuple[str, ...], where: Expr, found: dict[str, Expr]
     ) -> None:
         """Carries whether a point was present, once for all that are present alike."""
         state.where = where
@@ -325,13 +337,13 @@ class LoopBuilder:
         infinite = Compare(("==",), (Apply("abs", (steady.value,)), Float(float("inf"))))
         return Valued(self.block.tile(chosen(infinite, Int(0), one.value), "p"), one.here)
 
-    def _carried(self, state: _State, j: int) -> Expr:
+    def _carried(self, state: State, j: int) -> Expr:
         """Row j of T times the state, 0 while nothing was seen."""
         assert isinstance(state.form, Sum)
         terms = []
         for k, entries in state.form.basis.transition[j].items():
             entry = total(e.expr(self.old) for e in entries)
-            factor = self.block(_at_rest(entry, self.old, self.names))
+            factor = self.block(at_rest(entry, self.old, self.names))
             terms.append(multiplied(factor.value, Name(state.tiles[k])))
         if state.form.basis.constant:
             return total(terms)
@@ -369,7 +381,7 @@ class LoopBuilder:
         return Valued(found.value, TRUE) if always else found
 
 
-def _at_rest(entry: Expr, old: Callable[[Expr], Expr], names: frozenset[str]) -> Expr:
+def at_rest(entry: Expr, old: Callable[[Expr], Expr], names: frozenset[str]) -> Expr:
     """An entry of T with every change written so that equal results give no change at all.
 
     `m' - m` is 0 where both are the same infinity.
@@ -381,7 +393,7 @@ def _at_rest(entry: Expr, old: Callable[[Expr], Expr], names: frozenset[str]) ->
                 return Choice(Compare(("==",), (left, right)), Int(0), entry)
         case _:
             pass
-    return rebuild(entry, tuple(_at_rest(c, old, names) for c in children(entry)))
+    return rebuild(entry, tuple(at_rest(c, old, names) for c in children(entry)))
 
 
 def identity(op: str, kind: Kind) -> Expr:

@@ -39,7 +39,7 @@ from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Dot, Fold, Load, Map, Statement
 from attnc.ir.tiles import Scan as Scan_
 from attnc.ir.tiles import TopK as TopK_
-from attnc.ir.types import Kind, Origin, Type, arithmetic
+from attnc.ir.types import Kind, Origin, Type, arithmetic, number
 from attnc.ir.typing import Types
 from attnc.ir.walk import FreeVariables, children, rebuild, subexpressions
 from attnc.passes.running.build import added
@@ -108,10 +108,9 @@ class Scope:
         """The type of an expression where every tile counts as a tensor, as in a plan."""
         return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr)
 
-    def facts_kind(self, expr: Expr) -> Kind:
-        """The kind of a level-1 expression, as a number."""
-        kind = Types(self.facts.values, self.facts.types)(expr).kind
-        return Kind.I64 if kind is Kind.BOOL else kind
+    def number(self, expr: Expr) -> Type:
+        """The type of a level-1 expression, as a number."""
+        return number(Types(self.facts.values, dict[str, Type | None](self.facts.types))(expr))
 
     def fresh(self, base: str) -> str:
         """A new name that begins like `base`; values, axes and tiles are of one namespace."""

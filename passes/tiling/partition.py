@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 import networkx as nx
 
 from attnc.ir.cascade import Einsum
-from attnc.ir.expr import Arg, Expr, Reduce, Value, Var
+from attnc.ir.expr import Arg, Expr, Reduce, Var
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
+from attnc.ir.types import Type
 from attnc.ir.walk import bound, subexpressions
 from attnc.passes.algebra.sizes import Nominal
-from attnc.passes.running.checks import check
-from attnc.passes.running.derive import Plain, Refusal, Running, Sum, derive
+from attnc.passes.running.derive import Refusal
+from attnc.passes.tiling.deriving import Deriving
 from attnc.passes.tiling.epilogue import epilogues
 from attnc.passes.tiling.groups import Group
 from attnc.passes.tiling.inline import Inliner, Variables
@@ -33,13 +34,14 @@ from attnc.passes.tiling.steps import Follows, Steps
 class Partition:
     """Groups in order, what is stored between them, and what kept them from being one.
 
-    `variables` are all rank variables of the groups with their sizes.
+    `variables` are all rank variables of the groups with their sizes, `types` those of all tensors.
     """
 
     groups: tuple[Group, ...]
     buffers: tuple[str, ...]
     refusals: tuple[Refusal, ...]
     variables: Mapping[str, Expr]
+    types: Mapping[str, Type]
 
 
 def partition(
@@ -87,8 +89,13 @@ class _Partitioner:
             if not found:
                 break
             more |= found
-        variables = self.sizes.variables.sizes
-        return Partition(tuple(groups), self._buffers(groups), tuple(self.refusals), variables)
+        return Partition(
+            tuple(groups),
+            self._buffers(groups),
+            tuple(self.refusals),
+            self.sizes.variables.sizes,
+            self.deriving.types,
+        )
 
     def _grouped(
         self, alone: Mapping[str, Einsum], kept: frozenset[str], stored: frozenset[str]
@@ -103,6 +110,7 @@ class _Partitioner:
                 self.recurrences |= dict.fromkeys((s.tensor for s in steps.steps), steps)
             elif stage.einsum.tensor in kept:
                 self.bodies[stage.einsum.tensor] = inline.whole(stage.einsum)
+        self.deriving = Deriving(self.facts, self.sizes.variables)
         self.streams: dict[str, tuple[str, ...]] = {}
         self.turned: dict[str, set[bool]] = {}
         self._connect()
@@ -177,62 +185,11 @@ class _Partitioner:
 
     def _derived(self, members: list[Einsum], over: tuple[str, ...], backward: bool) -> Group:
         """The kernel of those members that can run in one pass."""
-        first = members[0]
-        extents = [d.name for d in self.sizes.variables.sizes.values() if isinstance(d, Value)]
-        refused: dict[str, Refusal] = {}
-        while True:
-            reduced = [e for e in members if isinstance(e.value, Reduce)]
-            streamed = {v for e in reduced for v in bound(e.value)}
-            derived = derive(reduced, streamed, extents)
-            forms = {form.tensor: form for form in derived.running}
-            found = {r.tensor: r for r in derived.refusals}
-            for einsum in members:
-                if isinstance(einsum.value, Arg):
-                    self._add_first(einsum, forms, found)
-            self._rows(members, found)
-            refused |= found
-            # what reads one that waits has to wait, too
-            waiting = set(found)
-            for einsum in members:
-                if waiting & {r.tensor for r in tensor_reads(einsum)}:
-                    waiting.add(einsum.tensor)
-            if not waiting:
-                break
-            members = [e for e in members if e.tensor not in waiting]
-        self.refusals += refused.values()
-        for form in forms.values():
-            if isinstance(form, Sum) and not form.basis.constant:
-                whole = next(e for e in members if e.tensor == form.tensor).value
-                assert isinstance(whole, Reduce)
-                check(form.basis, whole.body, frozenset(forms), symbolic=False)
-        results = tuple(e for e in members if e.tensor in forms)
-        rows = [e for e in members if not isinstance(e.value, Reduce | Arg)]
-        if not results and not rows:
-            raise NotLowered(first.value, "its reduction has no running form")
-        ordered = tuple(forms[e.tensor] for e in results)
-        return Group(over, results, ordered, tuple(rows), backward=backward)
-
-    def _rows(self, members: Sequence[Einsum], refused: dict[str, Refusal]) -> None:
-        """Refuses what is stored row by row and reads a result that is not finished then."""
-        moving = {e.tensor for e in members if isinstance(e.value, Reduce | Arg)}
-        for einsum in members:
-            if not isinstance(einsum.value, Reduce | Arg):
-                for read in tensor_reads(einsum):
-                    if read.tensor in moving:
-                        reason = "it is stored as it goes, and reads what is not finished then"
-                        refused[einsum.tensor] = Refusal(einsum.tensor, read, reason)
-
-    def _add_first(
-        self, einsum: Einsum, forms: dict[str, Running], refused: dict[str, Refusal]
-    ) -> None:
-        """The running form of a first index: one of what holds no earlier result."""
-        assert isinstance(einsum.value, Arg)
-        moving = {r.tensor for r in tensor_reads(einsum)} & {*forms, *refused}
-        if moving:
-            reason = f"{einsum.value.op} is derived only where no earlier result is in it"
-            refused[einsum.tensor] = Refusal(einsum.tensor, einsum.value.body, reason)
-        else:
-            forms[einsum.tensor] = Plain(einsum.tensor, einsum.value.op, einsum.value.body)
+        found = self.deriving(members)
+        self.refusals += found.refusals
+        if not found.results and not found.rows:
+            raise NotLowered(members[0].value, "its reduction has no running form")
+        return Group(over, found.results, found.forms, found.rows, backward=backward)
 
     def _streamed(self, einsum: Einsum) -> tuple[str, ...]:
         """The variables that an Einsum streams: long ones that it reduces or scans."""
