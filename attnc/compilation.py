@@ -1,4 +1,4 @@
-"""Runs passes on a cascade in order, lets others watch, and verifies what each gives."""
+"""Runs passes on a cascade or a plan in order, lets others watch, and verifies what each gives."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import TypeAlias
 
 from attnc.errors import InternalError, Report, Source
 from attnc.grammar.check import check
-from attnc.ir import printer
+from attnc.ir import printer, tiles_printer
 from attnc.ir.cascade import Binding, Require
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop
+from attnc.ir.tiles import Plan
 from attnc.passes.algebra.pipeline import ALGEBRA
 from attnc.passes.algebra.program import Pass, Remark, Tell, ignore
+from attnc.passes.tiling.context import PlanPass
+from attnc.passes.tiling.pipeline import TILING, filled
 
 After: TypeAlias = Callable[[Pass, Facts, Facts], None]
 """Told of each pass: the pass, the cascade before it and after it."""
+
+AfterPlan: TypeAlias = Callable[[PlanPass, Plan, Plan], None]
+"""Told of each pass on a plan: the pass, the plan before it and after it."""
 
 
 def algebra(
@@ -66,6 +72,47 @@ def verify(step: Pass, before: Facts, after: Facts) -> None:
     wrong = [what for what, holds in same.items() if not holds]
     if wrong:
         raise InternalError(f"the pass {step.name} broke {', '.join(wrong)}", text)
+
+
+def tiling(
+    plan: Plan, passes: Iterable[PlanPass] = TILING, *, after: AfterPlan | None = None
+) -> Plan:
+    """The plan after all passes."""
+    for step in passes:
+        before, plan = plan, step(plan)
+        if after is not None:
+            after(step, before, plan)
+    return plan
+
+
+def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
+    """Raises `InternalError` unless the plan after a pass is sound; without one, as it was made.
+
+    It prints, and parses back to an equal plan. What tells about arguments, results and buffers is
+    as before. Once predicates become fills, lanes beyond an extent are proved to change nothing.
+    """
+    from attnc.grammar.tiles import parse
+    from attnc.ir.tiles_verify import verify as sound
+    from attnc.passes.tiling.legalise import unfilled
+
+    legal = step is not None and filled(step)
+    sound(after, filled=legal)
+    text = tiles_printer.plan(after)
+    what = "making it" if step is None else f"the pass {step.name}"
+    if parse(Source("plan", text)) != after:
+        raise InternalError(f"the plan does not parse back after {what}", text)
+    if replace(before, kernels=()) != replace(after, kernels=()):
+        raise InternalError(f"{what} broke what is around kernels", text)
+    wrong = next(unfilled(after), None) if legal else None
+    if wrong is not None:
+        line = next(tiles_printer.statement(wrong))
+        raise InternalError(f"lanes that do not exist are not filled after {what}: {line}", text)
+
+
+def shown_plan(name: str, before: Plan | None, after: Plan) -> str:
+    """The plan after a pass, with the name of the pass above it."""
+    same = ": no change" if after is before else ""
+    return f"# after {name}{same}\n{tiles_printer.plan(after)}"
 
 
 @dataclass

@@ -20,6 +20,7 @@ from attnc.passes.algebra import pipeline
 from attnc.passes.algebra.pipeline import ALGEBRA
 from attnc.passes.algebra.program import Pass, Tell, ignore, rewritten
 from attnc.passes.algebra.simplify import Simplify
+from attnc.passes.tiling.pipeline import TILING
 from tests import examples
 from tests.contractions import contraction
 from tests.oracle.cascades import cascade_from, tolerance
@@ -133,7 +134,7 @@ def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert printer.cascade(checked(text).cascade) in text
     assert main([*command, "--print-after", "all"]) == 0
     heads = [line for line in capsys.readouterr().err.splitlines() if line.startswith("# after")]
-    assert len(heads) == len(ALGEBRA)
+    assert len(heads) == len(ALGEBRA) + 1 + len(TILING)  # and the plan before those on it
     assert heads[:2] == ["# after simplify, run 1 of 2: no change", "# after separate, run 1 of 3"]
 
 

@@ -1,42 +1,47 @@
-"""Options of `attnc compile` that show and verify the passes on the cascade."""
+"""Options of `attnc compile` that show and verify the passes on the cascade and on its plan."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from attnc.commands.common import add_sizes, sizes
 from attnc.errors import UsageError
 
 if TYPE_CHECKING:
+    from attnc.api import Checked
     from attnc.ir.facts import Facts
+    from attnc.ir.tiles import Plan
     from attnc.passes.algebra.program import Pass
+    from attnc.passes.tiling.context import PlanPass
 
 ALL: Final = "all"
+TILE: Final = "tile"
+"""What shows the plan as it is made, before any pass on it."""
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    group = parser.add_argument_group("passes on the cascade")
+    group = parser.add_argument_group("passes")
     group.add_argument(
         "--print-after",
         action="append",
         default=[],
         metavar="PASS",
-        help="print the cascade after this pass on standard error; all: after each (may be "
-        "repeated)",
+        help="print the cascade, or the plan of kernels, after this pass on standard error; tile: "
+        "the plan as it is made; all: after each (may be repeated)",
     )
-    group.add_argument(
-        "--verify-passes", action="store_true", help="check the cascade after each pass"
-    )
+    group.add_argument("--verify-passes", action="store_true", help="check what each pass gives")
     add_sizes(group, "sizes at which passes compare costs")
 
 
-def run(options: argparse.Namespace, facts: Facts) -> None:
+def run(options: argparse.Namespace, found: Checked) -> None:
     """Runs the passes if they are to be shown or verified.
 
-    Raises `UsageError` for an unknown pass or size, `InternalError` if a pass does not verify.
+    Raises `UsageError` for an unknown pass or size, `InternalError` if a pass does not verify,
+    `SpecError` where a plan is to be shown of what tiles cannot do yet.
     """
     given = sizes(options.size)
     if not (options.print_after or options.verify_passes or given):
@@ -44,15 +49,17 @@ def run(options: argparse.Namespace, facts: Facts) -> None:
     from attnc.compilation import Dump, algebra, verify
     from attnc.explanation import check_sizes
     from attnc.passes.algebra.pipeline import at_sizes
+    from attnc.passes.tiling.pipeline import TILING
 
+    facts = found.select(options.cascade)
     check_sizes(facts, given)
     passes = at_sizes(given)
-    known = [*dict.fromkeys(p.name for p in passes), ALL]
+    known = [*dict.fromkeys(p.name for p in passes), TILE, *(p.name for p in TILING), ALL]
     for name in options.print_after:
         if name not in known:
             raise UsageError(f"no pass is called '{name}'; there are {', '.join(known)}")
     chosen = known if ALL in options.print_after else options.print_after
-    dump = Dump(frozenset(chosen), lambda text: print(text, file=sys.stderr), passes)
+    dump = Dump(frozenset(chosen), _show, passes)
 
     def after(step: Pass, before: Facts, found: Facts) -> None:
         dump.after(step, before, found)
@@ -60,3 +67,46 @@ def run(options: argparse.Namespace, facts: Facts) -> None:
             verify(step, before, found)
 
     algebra(facts, passes, after=after, tell=dump.tell)
+    asked = {TILE, *(p.name for p in TILING)}
+    if asked & {*chosen} or options.verify_passes:
+        _plans(options, found, frozenset(chosen), given)
+
+
+def _plans(
+    options: argparse.Namespace, found: Checked, chosen: frozenset[str], given: Mapping[str, int]
+) -> None:
+    """Runs the passes on the plan; one that is not asked for by name may be missing."""
+    from attnc.compilation import shown_plan, tiling, verify_plan
+    from attnc.passes.tiling.lower import NotLowered
+    from attnc.planning import planned, refused
+
+    try:
+        plan = planned(found.select(options.cascade), given)[1].plan
+    except NotLowered as error:
+        if ALL not in options.print_after and chosen & {TILE, *_names()}:
+            raise refused(error, found.source) from None
+        if chosen:
+            _show(f"# no plan: {error.reason}\n")
+        return
+    if TILE in chosen:
+        _show(shown_plan(TILE, None, plan))
+    if options.verify_passes:
+        verify_plan(None, plan, plan)
+
+    def after(step: PlanPass, before: Plan, found: Plan) -> None:
+        if step.name in chosen:
+            _show(shown_plan(step.name, before, found))
+        if options.verify_passes:
+            verify_plan(step, before, found)
+
+    tiling(plan, after=after)
+
+
+def _names() -> list[str]:
+    from attnc.passes.tiling.pipeline import TILING
+
+    return [p.name for p in TILING]
+
+
+def _show(text: str) -> None:
+    print(text, file=sys.stderr)

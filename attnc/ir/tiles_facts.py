@@ -6,7 +6,7 @@ from attnc.ir.cascade import Binding, Cascade, Input, Output, Require, Size
 from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.facts import Dimension, Facts, TensorInfo
 from attnc.ir.tile_types import TileTypes
-from attnc.ir.tiles import Let, Plan, Store
+from attnc.ir.tiles import If, Let, Plan, Store
 from attnc.ir.tiles import Loop as TileLoop
 from attnc.ir.tiles_walk import statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, read_type
@@ -81,7 +81,7 @@ def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
                     found = max(found, rule(value).kind)
                 case Let(name=name, value=value):
                     known[name] = rule(value)
-                case TileLoop(carries=carries):
+                case TileLoop(carries=carries) | If(carries=carries):
                     kinds |= {c.name: c.kind for c in carries}
                 case _:
                     target = getattr(item, "target", None)

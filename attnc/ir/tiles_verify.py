@@ -55,16 +55,17 @@ from attnc.ir.walk import children, subexpressions
 TRUE = Bool(True)
 
 
-def verify(plan: Plan) -> None:
+def verify(plan: Plan, *, filled: bool = False) -> None:
     """Raises `InternalError`, which names the kernel and the statement, unless a plan is sound.
 
     Every name is defined once, before its use and in scope. The axes and kinds that are declared
     are those of what is computed. Axes are used as their kinds say. Whatever looks at lanes tests
     that they exist, every index is within its tensor, and bounds are numbers of the whole tile.
-    Outputs are stored, and what is loaded was stored before.
+    Outputs are stored, and what is loaded was stored before. `filled`: whoever combines lanes may
+    test nothing, since those that do not count are filled.
     """
     try:
-        _Plan(plan).check()
+        _Plan(plan, filled).check()
     except _WrongError as error:
         raise InternalError(f"the plan is not valid: {error}", tiles_printer.plan(plan)) from None
 
@@ -78,6 +79,7 @@ class _Plan:
     """What kernels have in common."""
 
     plan: Plan
+    filled: bool = False
     values: dict[str, Type] = field(default_factory=dict)
     sizes: dict[str, Expr] = field(default_factory=dict)
     """Of the variables that reductions outside of kernels bind."""
@@ -368,6 +370,11 @@ class _Body:
             if not self.prover.exists(axis, predicate):
                 raise self.wrong(f"{what} does not test that lanes of {axis} exist")
 
+    def _counted(self, axes: Iterable[str], predicate: Expr, what: str) -> None:
+        """Checks that what is combined along some axes is made of lanes that exist."""
+        if not (self.outer.filled and predicate == TRUE):
+            self._exist(axes, predicate, what)
+
     # Definitions
 
     def _define(self, item: Load | Map | Dot | Fold | Scan | TopK | Carry) -> None:
@@ -436,7 +443,7 @@ class _Body:
                 raise self.wrong(f"neither both operands nor the predicate carry {axis}")
         found = join(*(Type(t.kind, Origin.TENSOR) for t in (left, right)))
         self._same_kind(item.kind, _accumulated(found))
-        self._exist(item.over, item.where, "the dot")
+        self._counted(item.over, item.where, "the dot")
         self._same_axes(item.axes, {*left.axes, *right.axes, *axes} - set(item.over))
         self._define(item)
 
@@ -446,7 +453,7 @@ class _Body:
         if not item.over:
             raise self.wrong("a reduction is over some axis")
         self._same_kind(item.kind, self._combined(item.op, item.value))
-        self._exist(item.over, item.where, "the reduction")
+        self._counted(item.over, item.where, "the reduction")
         self._same_axes(item.axes, self.axes_of(item.value, item.where) - set(item.over))
         self._define(item)
 
@@ -469,7 +476,7 @@ class _Body:
 
     def _scan(self, item: Scan) -> None:
         self._same_kind(item.kind, self._combined(item.op, item.value))
-        self._exist([item.over], item.where, "the scan")
+        self._counted([item.over], item.where, "the scan")
         self._same_axes(item.axes, self.axes_of(item.value, item.where))
         if item.over not in item.axes:
             raise self.wrong(f"it does not vary along {item.over}")
@@ -477,7 +484,7 @@ class _Body:
 
     def _topk(self, item: TopK) -> None:
         axes = self.axes_of(item.value, item.where)
-        self._exist([item.over], item.where, "the sort")
+        self._counted([item.over], item.where, "the sort")
         self._ordered((item.into,))
         if self.prover.axes[item.into].kind != "whole" or item.into in axes:
             raise self.wrong(f"{item.into} is filled whole, and is no axis of what is sorted")

@@ -1,0 +1,184 @@
+"""What passes on kernels ask of them: where tiles come from, their axes and kinds, new names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from attnc.ir.expr import Apply, Compare, Expr, Name, Var
+from attnc.ir.facts import Facts
+from attnc.ir.tile_types import TileTypes
+from attnc.ir.tiles import (
+    Carry,
+    Dot,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Plan,
+    Scan,
+    Statement,
+    Store,
+    Tile,
+    TopK,
+)
+from attnc.ir.tiles_facts import facts_of
+from attnc.ir.tiles_walk import statements
+from attnc.ir.types import Kind
+from attnc.ir.walk import children
+from attnc.passes.tiling.presence import TRUE, both, conjuncts
+
+TILES: Final = (Load, Map, Dot, Fold, Scan, TopK)
+
+
+class PlanPass(Protocol):
+    """A pass on plans."""
+
+    @property
+    def name(self) -> str:
+        """What `--print-after` calls it."""
+        ...
+
+    def __call__(self, plan: Plan) -> Plan:
+        """The plan after the pass; the same object if there was nothing to do."""
+        ...
+
+
+@dataclass
+class Context:
+    """The tiles of one kernel, those included that a pass adds."""
+
+    plan: Plan
+    kernel: Kernel
+    facts: Facts = field(init=False)
+    defined: dict[str, Tile] = field(default_factory=dict[str, Tile])
+    carried: dict[str, tuple[Carry, Loop | If]] = field(
+        default_factory=dict[str, tuple[Carry, Loop | If]]
+    )
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    kinds: dict[str, Kind] = field(default_factory=dict[str, Kind])
+    stored: set[str] = field(default_factory=set[str])
+    """What the kernel itself stores to."""
+
+    def __post_init__(self) -> None:
+        self.facts = facts_of(self.plan)
+        self.order: tuple[str, ...] = tuple(a.name for a in self.kernel.axes)
+        self.steps: frozenset[str] = frozenset(a.name for a in self.kernel.axes if a.kind == "step")
+        self.coords: dict[str, Expr] = {c.name: c.value for c in self.kernel.coords}
+        self.taken: set[str] = {*self.order, *self.coords, *self.facts.values}
+        self.add(self.kernel.body)
+
+    def add(self, body: Iterable[Statement]) -> None:
+        """Takes note of what some statements define."""
+        for item in statements(body):
+            match item:
+                case Loop(carries=carries) | If(carries=carries):
+                    for carry in carries:
+                        self.carried[carry.name] = carry, item
+                        self._note(carry.name, carry.axes, carry.kind)
+                case Store(tensor=tensor):
+                    self.stored.add(tensor)
+                case Let(name=name):
+                    self.taken.add(name)
+                case _:
+                    self.defined[item.target] = item
+                    self._note(item.target, item.axes, item.kind)
+
+    def _note(self, name: str, axes: tuple[str, ...], kind: Kind) -> None:
+        self.axes[name], self.kinds[name] = axes, kind
+        self.taken.add(name)
+
+    def fresh(self, base: str) -> str:
+        """A new name that begins like `base`."""
+        name, number = base, 1
+        while name in self.taken:
+            number += 1
+            name = f"{base}{number}"
+        self.taken.add(name)
+        return name
+
+    def kind(self, expr: Expr) -> Kind:
+        """The kind of an expression over tiles."""
+        return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr).kind
+
+    def varies(self, *exprs: Expr) -> frozenset[str]:
+        """The axes along which expressions vary; a step is a number."""
+        found: set[str] = set()
+        stack = list(exprs)
+        while stack:
+            node = stack.pop()
+            match node:
+                case Apply(function="low" | "high" | "tile"):
+                    pass
+                case Var(name=name) if name in self.coords:
+                    stack.append(self.coords[name])
+                case Var(name=name) if name in self.order and name not in self.steps:
+                    found.add(name)
+                case Name(name=name):
+                    found |= set(self.axes[name])
+                case _:
+                    stack += children(node)
+        return frozenset(found)
+
+    def mentions(self, *exprs: Expr) -> frozenset[str]:
+        """The axes whose current tile expressions need: those they vary along, and bounds of it."""
+        found: set[str] = set()
+        stack = list(exprs)
+        while stack:
+            node = stack.pop()
+            match node:
+                case Var(name=name) if name in self.coords:
+                    stack.append(self.coords[name])
+                case Var(name=name) if name in self.order:
+                    found.add(name)
+                case _:
+                    stack += children(node)
+        return frozenset(found)
+
+    def sorted(self, axes: Iterable[str]) -> tuple[str, ...]:
+        """Axes in the kernel's order."""
+        wanted = set(axes)
+        return tuple(a for a in self.order if a in wanted)
+
+    def valid(self, axes: Iterable[str]) -> Expr:
+        """That lanes lie within the extents of these axes."""
+        sizes = ((a, self.kernel.axis(a).size) for a in self.sorted(axes) if a not in self.steps)
+        return both(*(Compare(("<",), (Var(a), size)) for a, size in sizes))
+
+    def lanes(self, predicate: Expr, over: Iterable[str]) -> Expr:
+        """What a predicate says of lanes that exist along the axes beside `over`.
+
+        Whoever looks at several lanes along an axis tests that they exist; so what is computed for
+        lanes that do not is not looked at.
+        """
+        others = set(self.order) - set(over)
+        beside = set(conjuncts(self.valid(others)))
+        return both(*(p for p in conjuncts(predicate) if p not in beside))
+
+    def map(self, base: str, value: Expr) -> Map:
+        """A new tile of a value."""
+        kind, axes = self.kind(value), self.sorted(self.varies(value))
+        found = Map(self.fresh(base), axes, kind, value)
+        self.add([found])
+        return found
+
+    def conditions(self, predicate: Expr) -> frozenset[Expr]:
+        """What a predicate says, tiles that are predicates opened, and chains of comparisons."""
+        found: set[Expr] = set()
+        for part in conjuncts(predicate):
+            definition = self.defined.get(part.name) if isinstance(part, Name) else None
+            match part, definition:
+                case _, Map(value=value) if part not in conjuncts(value):
+                    found |= self.conditions(value)
+                case Compare(ops=ops, operands=operands), _ if len(ops) > 1:
+                    pairs = zip(ops, operands, operands[1:], strict=False)
+                    found |= {Compare((op,), (a, b)) for op, a, b in pairs}
+                case _ if part != TRUE:
+                    found.add(part)
+                case _:
+                    pass
+        return frozenset(found)
