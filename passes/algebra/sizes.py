@@ -5,6 +5,7 @@ No name of a rank means anything here.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from attnc.ir.evaluation import evaluate
 from attnc.ir.expr import Binary, Compare, Expr, Float, Int, Read, Reduce, Value, Var
 from attnc.ir.facts import Facts
 from attnc.ir.types import Kind
-from attnc.ir.walk import children, subexpressions
+from attnc.ir.walk import FreeVariables, children, subexpressions
 
 LENGTH: Final = 4096
 """A rank whose size nothing says anything about counts as this many positions."""
@@ -84,8 +85,10 @@ class Nominal:
 
     A literal is itself, and so is a parameter with a default; a binding is computed. Another extent
     is one of features if it ends the shape of at least half of the inputs of floats that have it
-    beside others, and its positions are not compared with another's; else it is a length. Outputs
-    count like inputs for an extent along which no extreme is taken.
+    beside others, nothing but products of tensors is summed along it, and its positions are not
+    compared with another's. If it ends the shape of all of them, other reductions may be there if
+    it ends an output, too, or some product along it is one of a row and a column. Else it is a
+    length. Outputs count like inputs for an extent along which no extreme is taken.
     """
 
     facts: Facts
@@ -119,9 +122,29 @@ class Nominal:
             without = extreme if isinstance(item, Output) else frozenset[str]()
             has.update({s for s in item.sizes if isinstance(s, str)} - without)
             ends.update({s for s in item.sizes[-1:] if isinstance(s, str)} - without)
-        contracted = {s for s in has if ends[s] * 2 >= has[s]} - self._compared()
+        inner = {s for s in has if ends[s] * 2 >= has[s]} - self._compared()
         reduced = self._reduced()
-        return {s for s in contracted if ends[s] == has[s] or s not in reduced}
+        contracted = (
+            self._contracted()
+            | {s for o in cascade.outputs for s in o.sizes[-1:] if isinstance(s, str)} - extreme
+        )
+        return {s for s in inner if s not in reduced or (ends[s] == has[s] and s in contracted)}
+
+    def _contracted(self) -> set[str]:
+        """The extents along which products are summed whose factors have axes of their own."""
+        found: set[str] = set()
+        free = FreeVariables()
+        for einsum in self.facts.cascade.einsums:
+            for node in subexpressions(einsum.value):
+                if not isinstance(node, Reduce) or node.op != "sum":
+                    continue
+                for variable in node.variables:
+                    size = self.facts.variables[variable]
+                    axes = [free(f) for f in _operands(node.body) if variable in free(f)]
+                    apart = any(a - b and b - a for a, b in itertools.combinations(axes, 2))
+                    if apart and isinstance(size, Value):
+                        found.add(size.name)
+        return found
 
     def _reduced(self) -> set[str]:
         """The extents along which something else than products of tensors is summed."""
@@ -163,6 +186,15 @@ class Nominal:
     def number(self, work: Work) -> int:
         """The number of operations."""
         return sum(math.prod(map(self.size, term)) for term in work.terms)
+
+
+def _operands(expr: Expr) -> list[Expr]:
+    """The factors of a product."""
+    match expr:
+        case Binary(op="*" | "/", left=left, right=right):
+            return [*_operands(left), *_operands(right)]
+        case _:
+            return [expr]
 
 
 def _is_product(expr: Expr) -> bool:

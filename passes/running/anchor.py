@@ -212,7 +212,7 @@ class Anchors:
                 continue
             summed = self.prefix.combined[node.tensor]
             scale = _divided(exact(negated(y.steady)), exact(node))
-            if summed.op != "sum" or scale is None or scale.number is None:
+            if summed.op != "sum" or scale is None:
                 continue
             body = exact(summed.value) * scale
             for extent in sorted(self.prefix.extents):

@@ -78,9 +78,15 @@ class Deriving:
             whole = known[form.tensor].value
             if isinstance(form, Sum) and not form.basis.constant and isinstance(whole, Reduce):
                 check(form.basis, whole.body, frozenset(forms))
+        order = [
+            e.tensor
+            for member in members
+            for e in (*(a.einsum for a in derived.added if a.owner == member.tensor), member)
+            if e.tensor in forms
+        ]
         return Derived(
-            tuple(known[t] for t in forms),
-            tuple(forms.values()),
+            tuple(known[t] for t in order),
+            tuple(forms[t] for t in order),
             tuple(e for e in members if not isinstance(e.value, Reduce | Arg)),
             tuple(refused.values()),
         )
