@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from attnc.ir.expr import Expr, Var
-from attnc.ir.tiles import If, Kernel, Let, Loop, Scan, Statement, Store, TopK
+from attnc.ir.tiles import Dot, Fold, If, Kernel, Let, Loop, Scan, Statement, Store, TopK
 from attnc.ir.tiles_walk import expressions, names, reads, statements
 from attnc.ir.walk import subexpressions
 
@@ -16,7 +16,16 @@ def without_dead(kernel: Kernel) -> Kernel:
     body = _live(kernel.body, set())[0]
     used = {n.name for e in _all(body, kernel) for n in subexpressions(e) if isinstance(n, Var)}
     used |= {item.axis for item in statements(body) if isinstance(item, Loop)}
-    used |= {item.over for item in statements(body) if isinstance(item, Scan | TopK)}
+    for item in statements(body):
+        match item:
+            case Dot(over=over) | Fold(over=over):
+                used |= {*over}
+            case Scan(over=along):
+                used.add(along)
+            case TopK(over=along, into=into):
+                used |= {along, into}
+            case _:
+                pass
     axes = tuple(a for a in kernel.axes if a.kind == "par" or a.name in used)
     return replace(kernel, axes=axes, body=body)
 

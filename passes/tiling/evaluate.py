@@ -26,8 +26,10 @@ from attnc.passes.tiling import classes
 from attnc.passes.tiling.classes import (
     EXACT,
     NAN,
+    NINF,
     NO,
     NUMBER,
+    PINF,
     TRUTH,
     WHOLE,
     YES,
@@ -43,7 +45,8 @@ class Evaluator:
 
     `row`: that is so of each lane along `away`, not of one alone. `clean`: the results of a row,
     which do not vary along `away`, are no NaN; one would be what some point of the row has read.
-    `known` are classes that were found otherwise, `starts` carried tiles with their first value.
+    `finite`: so is what is loaded finite. `known` are classes that were found otherwise, `starts`
+    carried tiles with their first value.
     """
 
     context: Context
@@ -51,6 +54,7 @@ class Evaluator:
     false: frozenset[Expr] = frozenset()
     row: bool = False
     clean: bool = True
+    finite: bool = False
     known: Mapping[Expr, int] = field(default_factory=dict[Expr, int])
     starts: frozenset[str] = frozenset()
     _seen: dict[str, int] = field(default_factory=dict[str, int], compare=False)
@@ -178,7 +182,8 @@ class Evaluator:
             case Load(where=where, fill=fill) if fill is not None and self.fails(where):
                 return classes.of_constant(fill)
             case Load():
-                return _of_kind(item.kind)
+                found = _of_kind(item.kind)
+                return found & ~(NINF | PINF | NAN) if self.finite else found
             case Fold(op=op, over=over, value=value, where=where) if self._same(over, item.axes):
                 return self._fold(item, op, value, where)
             case Dot(left=left, right=right, where=where) if self._same(item.over, item.axes):

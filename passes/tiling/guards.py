@@ -198,7 +198,7 @@ class _Safe:
 
     def _idle(self, item: Map, new: Expr) -> bool:
         """Whether both values give the same wherever the extreme is still its identity."""
-        start = Evaluator(self.context, self.away, row=True)
+        start = Evaluator(self.context, self.away, row=True, finite=True)
         idle = within(self.context, start.assuming(self.extreme.at_first(self.safe)))
         before, after = idle(item.value), idle(new)
         if before == after and before in EXACT:

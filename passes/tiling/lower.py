@@ -108,9 +108,13 @@ class Scope:
         """The type of an expression where every tile counts as a tensor, as in a plan."""
         return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr)
 
+    def level1(self, expr: Expr) -> Type:
+        """The type of a level-1 expression."""
+        return Types(self.facts.values, dict[str, Type | None](self.facts.types))(expr)
+
     def number(self, expr: Expr) -> Type:
-        """The type of a level-1 expression, as a number."""
-        return number(Types(self.facts.values, dict[str, Type | None](self.facts.types))(expr))
+        """The same, as a number."""
+        return number(self.level1(expr))
 
     def fresh(self, base: str) -> str:
         """A new name that begins like `base`; values, axes and tiles are of one namespace."""
@@ -273,7 +277,7 @@ class Block:
                 here = both(c.here, chosen(c.value, a.here, b.here))
                 if FALSE in (a.here, b.here):  # the literal `absent` has no type of its own
                     return Valued(a.value if b.here == FALSE else b.value, here)
-                return Valued(chosen(c.value, a.value, b.value), here)
+                return Valued(self._as(expr, chosen(c.value, a.value, b.value)), here)
             case Apply():
                 return self._apply(expr)
             case Reduce():
@@ -286,6 +290,13 @@ class Block:
                 return self._sorted(expr)
             case Name() | Call():
                 raise TypeError("an unresolved expression cannot be lowered")
+
+    def _as(self, expr: Expr, value: Expr) -> Expr:
+        """The value of a choice in the choice's own type, where one branch is all that is left."""
+        if isinstance(value, Choice):
+            return value
+        want, have = self.scope.level1(expr), self.scope.type(value)
+        return Apply(CASTS[want.kind], (value,)) if want.kind is not have.kind else value
 
     def _compare(self, ops: tuple[str, ...], operands: tuple[Expr, ...]) -> Valued:
         parts = [self(o) for o in operands]
@@ -336,7 +347,7 @@ class Block:
             case "default":
                 value, other = parts
                 here = either(value.here, other.here)
-                return Valued(chosen(value.here, value.value, other.value), here)
+                return Valued(self._as(expr, chosen(value.here, value.value, other.value)), here)
             case "present":
                 return Valued(parts[0].here)
             case "detach":
