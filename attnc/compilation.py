@@ -109,10 +109,16 @@ def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
         raise InternalError(f"lanes that do not exist are not filled after {what}: {line}", text)
 
 
-def shown_plan(name: str, before: Plan | None, after: Plan) -> str:
-    """The plan after a pass, with the name of the pass above it."""
+def shown_plan(head: str, before: Plan | None, after: Plan) -> str:
+    """The plan after a pass, with what says so above it."""
     same = ": no change" if after is before else ""
-    return f"# after {name}{same}\n{tiles_printer.plan(after)}"
+    return f"# after {head}{same}\n{tiles_printer.plan(after)}"
+
+
+def numbered(name: str, run: int, names: Iterable[str]) -> str:
+    """The name of a pass, with its run where there are several."""
+    runs = list(names).count(name)
+    return f"{name}, run {run} of {runs}" if runs > 1 else name
 
 
 @dataclass
@@ -137,10 +143,9 @@ class Dump:
         """Shows the cascade after a pass, if it was chosen."""
         self._runs[step.name] += 1
         if step.name in self.chosen:
-            runs = sum(p.name == step.name for p in self.passes)
-            which = f", run {self._runs[step.name]} of {runs}" if runs > 1 else ""
+            head = numbered(step.name, self._runs[step.name], (p.name for p in self.passes))
             same = ": no change" if after is before else ""
-            lines = [f"# after {step.name}{which}{same}\n"]
+            lines = [f"# after {head}{same}\n"]
             lines += [f"#   {r.tensor} {r.text}\n" for r in self._remarks]
             self.show("".join(lines) + printer.cascade(after.cascade))
         self._remarks.clear()

@@ -117,7 +117,8 @@ CALLS: dict[str, Callable[[np.random.Generator], tuple[list[Any], dict[str, Any]
 """Inputs for each text; rows without a point and points that none reads are among them."""
 
 NAMES = [*TEXTS]
-STEPS = ["tile", *(p.name for p in TILING)]
+STEPS = ["tile", "invariant", "rows", "extremes", "fills", "known", "guards", "again", "dead"]
+"""The plan as lowered, and the passes; `again` is the second run of `invariant`."""
 
 
 def _some(rng: np.random.Generator, *shape: int) -> Any:
@@ -134,8 +135,8 @@ def plans(text: str) -> dict[str, Plan]:
     """The plan of a cascade as lowered and after each pass; raises `NotLowered`."""
     plan = planned(facts_of(text))[1].plan
     found = {"tile": plan}
-    for step in TILING:
-        plan = found[step.name] = step(plan)
+    for name, step in zip(STEPS[1:], TILING, strict=True):
+        plan = found[name] = step(plan)
     return found
 
 
@@ -180,13 +181,13 @@ def test_no_orphans(renew: bool) -> None:
 ALL = {**{n: examples.text(n) for n in examples.NAMES}, **TEXTS}
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_after_each_pass(name: str) -> None:
+@pytest.mark.parametrize("text", ALL)
+def test_after_each_pass(text: str) -> None:
     """Plans are sound, print and parse back; a second run changes nothing; fills are proved."""
-    found = plans(ALL[name])
+    found = plans(ALL[text])
     before = found["tile"]
-    for step in TILING:
-        after = found[step.name]
+    for name, step in zip(STEPS[1:], TILING, strict=True):
+        after = found[name]
         verify_plan(step, before, after)
         assert step(after) is after
         before = after
@@ -316,8 +317,8 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
         changed += plan is not found["tile"]
         left = wide_sorts(plan)
         assert [s for s in predicates(plan) if s not in left] == [], text
-        for step, before in zip(TILING, STEPS, strict=False):
-            verify_plan(step, found[before], found[step.name])
+        for step, before, after in zip(TILING, STEPS, STEPS[1:], strict=False):
+            verify_plan(step, found[before], found[after])
         run = run_of(text, plan)
         sizes = run.sizes(seed, inputs, parameters)
         allowed = tolerance(facts)
@@ -527,7 +528,8 @@ def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert found == f"# after tile\n{first}\n# after dead: no change\n{last}\n"
     assert main([*command, "--print-after", "all", "--verify-passes"]) == 0
     shown = capsys.readouterr().err
-    assert re.findall(r"^# after (\w+)", shown, re.MULTILINE)[-len(STEPS) :] == STEPS
+    heads = re.findall(r"^# after (\w+(?:, run . of .)?)", shown, re.MULTILINE)[-len(STEPS) :]
+    assert heads == ["tile", "invariant, run 1 of 2", *STEPS[2:7], "invariant, run 2 of 2", "dead"]
 
 
 def test_verify_passes_sees_a_wrong_pass(
@@ -550,7 +552,7 @@ def test_the_page_is_current() -> None:
     """Each line of a plan that it shows is one, after the pass that it is shown for."""
     page = (examples.ROOT / "docs" / "passes.md").read_text("utf-8")
     page = page.partition("## Passes on plans")[2].partition("## How to")[0]
-    assert f"```text\n{'  '.join(STEPS[1:])}\n```" in page
+    assert f"```text\n{'  '.join(p.name for p in TILING)}\n```" in page
     spec = re.findall(r"```attn\n(.*?)```", page, re.DOTALL)[0]
     shown = re.findall(r"### `(\w+)`(?:(?!###).)*?```text\n(.*?)```", page, re.DOTALL)
     assert [name for name, _ in shown] == ["extremes", "fills", "guards"]

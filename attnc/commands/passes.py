@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +55,12 @@ def run(options: argparse.Namespace, found: Checked) -> None:
     facts = found.select(options.cascade)
     check_sizes(facts, given)
     passes = at_sizes(given)
-    known = [*dict.fromkeys(p.name for p in passes), TILE, *(p.name for p in TILING), ALL]
+    known = [
+        *dict.fromkeys(p.name for p in passes),
+        TILE,
+        *dict.fromkeys(p.name for p in TILING),
+        ALL,
+    ]
     for name in options.print_after:
         if name not in known:
             raise UsageError(f"no pass is called '{name}'; there are {', '.join(known)}")
@@ -76,7 +82,7 @@ def _plans(
     options: argparse.Namespace, found: Checked, chosen: frozenset[str], given: Mapping[str, int]
 ) -> None:
     """Runs the passes on the plan; one that is not asked for by name may be missing."""
-    from attnc.compilation import shown_plan, tiling, verify_plan
+    from attnc.compilation import numbered, shown_plan, tiling, verify_plan
     from attnc.passes.tiling.lower import NotLowered
     from attnc.planning import planned, refused
 
@@ -93,9 +99,13 @@ def _plans(
     if options.verify_passes:
         verify_plan(None, plan, plan)
 
+    runs = Counter[str]()
+
     def after(step: PlanPass, before: Plan, found: Plan) -> None:
+        runs[step.name] += 1
         if step.name in chosen:
-            _show(shown_plan(step.name, before, found))
+            head = numbered(step.name, runs[step.name], _names())
+            _show(shown_plan(head, before, found))
         if options.verify_passes:
             verify_plan(step, before, found)
 
