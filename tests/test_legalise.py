@@ -317,8 +317,9 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
         changed += plan is not found["tile"]
         left = wide_sorts(plan)
         assert [s for s in predicates(plan) if s not in left] == [], text
-        for step, before, after in zip(TILING, STEPS, STEPS[1:], strict=False):
-            verify_plan(step, found[before], found[after])
+        if done % 8 == 0:  # which takes longer than the rest
+            for step, before, after in zip(TILING, STEPS, STEPS[1:], strict=False):
+                verify_plan(step, found[before], found[after])
         run = run_of(text, plan)
         sizes = run.sizes(seed, inputs, parameters)
         allowed = tolerance(facts)
