@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from attnc.compilation import algebra
 from attnc.errors import Diagnostic, Source, SpecError
 from attnc.ir.facts import Facts
-from attnc.passes.algebra.pipeline import ALGEBRA, at_sizes
-from attnc.passes.tiling.combine import Combine
+from attnc.passes.algebra.pipeline import at_sizes
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
-from attnc.passes.tiling.means import Means
-
-BEFORE: Final = (Means(), *ALGEBRA, Combine())
-"""The passes before a plan is made."""
 
 
 def planned(
@@ -28,8 +22,7 @@ def planned(
     `sizes` are those at which costs are compared; others are nominal. A kernel that streams one of
     the variables in `pieces` goes through it in so many pieces, which another one merges.
     """
-    steps = (Means(), *at_sizes(sizes or {}), Combine())
-    before = algebra(facts, steps)
+    before = algebra(facts, at_sizes(sizes or {}))
     return before, fuse(before, sizes, pieces)
 
 

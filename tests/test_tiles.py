@@ -20,6 +20,7 @@ import attnc
 from attnc.api import emit
 from attnc.backends.numpy.tiled import emit_tiled
 from attnc.backends.options import Options
+from attnc.compilation import tiling
 from attnc.ir import tiles_printer
 from attnc.ir.expr import Binary, Bool, Compare, Expr, Int, Logical, Name, Value
 from attnc.ir.facts import Facts
@@ -344,7 +345,9 @@ def test_the_page_on_running_reductions_is_current() -> None:
     folder = examples.ROOT / "tests" / "running"
     softmax = (folder / "softmax.attn").read_text("utf-8")
     assert f"```attn\n{softmax}```" in page
-    assert f"```text\n{tiles_printer.plan(lowered(softmax)[1].plan)}```" in page
+    plan = lowered(softmax)[1].plan
+    assert f"```text\n{tiles_printer.plan(plan)}```" in page
+    assert f"```text\n{tiles_printer.plan(tiling(plan))}```" in page
 
 
 # The command line

@@ -118,6 +118,8 @@ class Search:
     results: frozenset[str]
     sizes: Mapping[str, Expr]
     number: Callable[[Work], int]
+    existing: Callable[[frozenset[Expr], frozenset[str]], bool] = lambda _, __: False
+    """Whether a sum of these factors, over all but some variables, is computed anyway."""
     _known: dict[frozenset[int], Node] = field(default_factory=dict[frozenset[int], "Node"])
 
     def best(self) -> Node:
@@ -157,7 +159,16 @@ class Search:
         # a condition is a mask, which costs nothing until what it masks is summed
         masks = any(self._conditions(n.members) for n in (a, b)) and inner == variables
         work = Work(() if masks or self._bare(members) else (self._points(inner),))
+        if len(members) < len(self.factors) and self._exists(members, variables):
+            return Node(members, inner, variables, Work(()), (a, b))
         return Node(members, inner, variables, a.work + b.work + work, (a, b))
+
+    def _exists(self, members: frozenset[int], variables: frozenset[str]) -> bool:
+        parts = [self.factors[i] for i in members]
+        if any(f.divides or f.condition for f in parts):
+            return False
+        exprs = frozenset(f.expr for f in parts)
+        return len(exprs) == len(parts) and self.existing(exprs, variables)
 
     def _points(self, variables: frozenset[str]) -> tuple[Expr, ...]:
         return monomial(self.sizes[v] for v in variables)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from attnc.ir import printer
@@ -116,6 +117,8 @@ class _Ordering:
             self._note(einsum)
         self.before: dict[str, list[str]] = {}
         """The tensors that were made for the Einsum of another."""
+        self._products: dict[tuple[frozenset[Expr], frozenset[str]], set[str]] | None = None
+        """The sums that Einsums are, by their factors and the variables that are left."""
 
     def run(self) -> Facts:
         """Each sum once, those that are read last first."""
@@ -190,6 +193,7 @@ class _Ordering:
             return self.nominal.number(item[0].written) - self.nominal.number(item[0].work)
 
         plan, how = max(gains, key=saved)
+        self._products = None  # Einsums change
         common, (new, old) = common_factor(plan.work, plan.written)
         each = f" for each {common}" if common else ""
         text = f"is computed in another order: {new} products for {old}{each}, {how}"
@@ -328,12 +332,31 @@ class _Ordering:
             if not self._one_type(root, found):
                 return None
             results = frozenset(self.einsums[root].variables)
-            search = Search(found, results, self.ranges, self.nominal.number)
+            without = {*group.members, *group.roots}
+            search = Search(
+                found,
+                results,
+                self.ranges,
+                self.nominal.number,
+                partial(self._exists, without),
+            )
             best = search.best()
             assert best.variables <= results, "a variable that only conditions have"
             trees.append((root, search, best))
             work += best.work
         return _Plan(group, tuple(trees), written, work)
+
+    def _exists(self, without: set[str], parts: frozenset[Expr], variables: frozenset[str]) -> bool:
+        """Whether an Einsum is a sum of these products; common subexpressions are shared later."""
+        if self._products is None:
+            self._products = {}
+            for tensor, einsum in self.einsums.items():
+                if (value := self._sum(tensor)) is not None:
+                    found = factors(value.body, self.free)
+                    key = frozenset(f.expr for f in found), frozenset(einsum.variables)
+                    if not any(f.divides or f.condition for f in found):
+                        self._products.setdefault(key, set()).add(tensor)
+        return bool(self._products.get((parts, variables), set()) - without)
 
     def _one_type(self, root: str, found: list[Factor]) -> bool:
         """Whether all factors from tensors are of the floating type of the result."""

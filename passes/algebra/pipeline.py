@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from attnc.passes.algebra.combine import Combine
 from attnc.passes.algebra.cse import Cse
 from attnc.passes.algebra.hoist import Hoist
 from attnc.passes.algebra.inline import Inline
+from attnc.passes.algebra.means import Means
 from attnc.passes.algebra.order import Order
 from attnc.passes.algebra.program import Pass
 from attnc.passes.algebra.separate import Separate
 from attnc.passes.algebra.simplify import Simplify
 
 ALGEBRA: Final[tuple[Pass, ...]] = (
+    Means(),
     Simplify(),
     Separate(),
     Cse(),
@@ -25,10 +28,12 @@ ALGEBRA: Final[tuple[Pass, ...]] = (
     Simplify(),
     Separate(),
     Cse(),
+    Combine(),
 )
-"""One form first, then every reduction for itself; maps come to the sums that read them, what does
-not vary along a sum leaves it, and what is left is ordered. What these leave inside of expressions
-is separated again, and what they wrote twice shared."""
+"""Means as sums and counts, one form, then every reduction for itself; maps come to the sums that
+read them, what does not vary along a sum leaves it, and what is left is ordered. What these leave
+inside of expressions is separated again, and what they wrote twice shared; last, what is made of
+several results gets a name."""
 
 
 def at_sizes(sizes: Mapping[str, int]) -> tuple[Pass, ...]:

@@ -87,8 +87,8 @@ class Nominal:
     is one of features if it ends the shape of at least half of the inputs of floats that have it
     beside others, nothing but products of tensors is summed along it, and its positions are not
     compared with another's. If it ends the shape of all of them, other reductions may be there if
-    it ends an output, too, or some product along it is one of a row and a column. Else it is a
-    length. Outputs count like inputs for an extent along which no extreme is taken.
+    it ends an output, too, or tensors with other ranks of their own are combined along it.
+    Else it is a length. Outputs count like inputs for an extent along which no extreme is taken.
     """
 
     facts: Facts
@@ -131,17 +131,18 @@ class Nominal:
         return {s for s in inner if s not in reduced or (ends[s] == has[s] and s in contracted)}
 
     def _contracted(self) -> set[str]:
-        """The extents along which products are summed whose factors have axes of their own."""
+        """The extents along which tensors are combined that have other ranks of their own."""
         found: set[str] = set()
         free = FreeVariables()
         for einsum in self.facts.cascade.einsums:
             for node in subexpressions(einsum.value):
-                if not isinstance(node, Reduce) or node.op != "sum":
+                if not isinstance(node, Reduce):
                     continue
+                axes = {free(r) for r in subexpressions(node.body) if isinstance(r, Read)}
                 for variable in node.variables:
                     size = self.facts.variables[variable]
-                    axes = [free(f) for f in _operands(node.body) if variable in free(f)]
-                    apart = any(a - b and b - a for a, b in itertools.combinations(axes, 2))
+                    own = [a for a in axes if variable in a]
+                    apart = any(a - b and b - a for a, b in itertools.combinations(own, 2))
                     if apart and isinstance(size, Value):
                         found.add(size.name)
         return found
@@ -186,15 +187,6 @@ class Nominal:
     def number(self, work: Work) -> int:
         """The number of operations."""
         return sum(math.prod(map(self.size, term)) for term in work.terms)
-
-
-def _operands(expr: Expr) -> list[Expr]:
-    """The factors of a product."""
-    match expr:
-        case Binary(op="*" | "/", left=left, right=right):
-            return [*_operands(left), *_operands(right)]
-        case _:
-            return [expr]
 
 
 def _is_product(expr: Expr) -> bool:

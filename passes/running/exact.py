@@ -153,12 +153,18 @@ def _multiplied(a: Product, b: Product) -> Mapping[Product, Fraction]:
         exponents[base] = exponents.get(base, Exact()) + Exact(dict(key))
     sign = Fraction(1)
     whole: list[tuple[Atom, int]] = []
-    for one in [o for o, power in powers.items() if power >= 1 or not power]:
+    numbers = Fraction(1)
+    outside = [o for o, x in powers.items() if x >= 1 or not x or (x < 0 and o[0] == "number")]
+    for one in outside:
         sort, power = one[0], powers[one]
         if sort == "imaginary":
             sign = -sign if power % 4 in (2, 3) else sign
             powers[one] = power % 2
-        elif sort in ("sum", "number") and power >= 1:
+        elif sort == "number":
+            assert isinstance(one[1], Fraction)
+            numbers *= one[1] ** power.__floor__()
+            powers[one] = power - power.__floor__()
+        elif sort == "sum" and power >= 1:
             whole.append((one, power.__floor__()))
             powers[one] = power - power.__floor__()
         if not powers[one]:
@@ -169,7 +175,7 @@ def _multiplied(a: Product, b: Product) -> Mapping[Product, Fraction]:
         tuple(sorted(powers.items())),
         tuple(sorted((base, x.key) for base, x in exponents.items() if x.terms)),
     )
-    found = Exact({rest: sign})
+    found = Exact({rest: sign * numbers})
     for one, count in whole:
         found = found * _raised(_inside(one), count)
     return found.terms

@@ -113,7 +113,7 @@ class KernelBuilder:
         for einsum in einsums:
             known = scope.results.get(einsum.tensor)
             value = after(einsum.value) if known is None else known
-            inner = after.settled(value.value)
+            inner = after.held(value.value, self.facts.types[einsum.tensor].kind)
             if einsum.tensor in read:  # a tile, lest expressions grow from map to map
                 inner = after.tile(value.value, einsum.tensor.lower())
             value = Valued(inner, value.here)

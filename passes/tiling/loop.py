@@ -118,7 +118,9 @@ class LoopBuilder:
             self._declare(form)
         for form in self.forms:
             self.nexts.update(self._step(form))
-        carries = tuple(replace(c, next=self.nexts[c.name]) for c in self.carries)
+        carries = tuple(
+            replace(c, next=self.block.held(self.nexts[c.name], c.kind)) for c in self.carries
+        )
         loop = self._loop(self.over[-1], carries, self.block)
         for variable, block in zip(self.over[-2::-1], self.blocks[-2:0:-1], strict=True):
             loop = self._around(variable, block, loop)
@@ -189,6 +191,8 @@ class LoopBuilder:
         body = self.block(expr.body)
         valid = self.scope.valid(over)
         where = both(valid, body.here)
+        if where == FALSE:
+            return Valued(body.value, FALSE)
         op = expr.op.removeprefix("cum")
         value = self._carried_on(op, expr, body.value, where)
         if where == valid:

@@ -248,6 +248,13 @@ class Block:
         )
         return rebuild(rebuilt, tuple(parts))
 
+    def held(self, value: Expr, kind: Kind) -> Expr:
+        """A value as what is held in a kind, which it has unless it met no tensor."""
+        value = self.settled(value)
+        if kind.floating and has_tiles(value) and self.scope.declared(value).kind > kind:
+            return Apply(CASTS[kind], (value,))
+        return value
+
     # Expressions
 
     def _lower(self, expr: Expr) -> Valued:
@@ -469,6 +476,8 @@ class Block:
         body = self(expr.body)
         valid = self.scope.valid((expr.variable,))
         where = both(valid, body.here)
+        if where == FALSE:
+            return Valued(body.value, FALSE)
         op = expr.op.removeprefix("cum")
         value = self._scanned(op, expr, body.value, where)
         if where == valid:

@@ -214,6 +214,11 @@ class Recompute:
                 if self.scans_apart or not isinstance(at, Var):
                     return False
                 streams = frozenset(self.sizes.long(use.reduced)) or frozenset((at.name,))
+                reader = self.definitions.get(use.tensor)
+                if reader is None or any(
+                    isinstance(n, TopK) and n.variable == at.name for n in observers(reader.value)
+                ):
+                    return False  # recurrences go step by step, and what is sorted is held whole
                 turned = (at.name, not node.reverse) in self._scans.get(use.tensor, ())
                 if streams != {at.name} or turned or at.name not in use.axes | use.reduced:
                     return False

@@ -68,11 +68,12 @@ class RecurrenceBuilder:
         for step in self.steps.steps:
             initial = start.get(step.tensor)
             value = Valued(Int(0), FALSE) if initial is None else self.outside(initial.value)
+            of = self.scope.facts.types[step.tensor]
+            value = Valued(self.outside.held(value.value, of.kind), value.here)
             if initial is not None and step.tensor in self.stored:
                 first.append(self._stored(step, value, Int(0)))
             if step.tensor not in carried:
                 continue
-            of = self.scope.facts.types[step.tensor]
             kind, axes = of.kind, self._axes(step)
             name = self.block.new(step.tensor.lower(), axes, kind, of.origin)
             carries[step.tensor] = Carry(name, axes, kind, value.value, Int(0))
@@ -87,7 +88,9 @@ class RecurrenceBuilder:
             self.before[step.tensor] = Valued(Name(name), here)
         for step in self.steps.steps:
             value = self.block(step.value)
-            value = Valued(self.block.tile(value.value, step.tensor.lower()), value.here)
+            kind = self.scope.facts.types[step.tensor].kind
+            tile = self.block.tile(value.value, step.tensor.lower())
+            value = Valued(self.block.held(tile, kind), value.here)
             if value.here != TRUE and step.tensor in carried and step.tensor not in self.tracked:
                 self.tracked.add(step.tensor)
                 return None
@@ -99,7 +102,7 @@ class RecurrenceBuilder:
         for tensor, carry in carries.items():
             whole = self.now[tensor.removesuffix("?")]
             new = whole.here if tensor.endswith("?") else whole.value
-            carries[tensor] = replace(carry, next=new)
+            carries[tensor] = replace(carry, next=self.block.held(new, carry.kind))
         loop = Loop(
             self.steps.variable,
             (Range(Int(0), self.scope.size(self.steps.variable)),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Einsum, Statement
-from attnc.ir.expr import Apply, Binary, Expr, Read, Unary, Var
+from attnc.ir.expr import Apply, Arg, Binary, Expr, Read, Reduce, Scan, TopK, Unary, Var
 from attnc.ir.facts import Facts
 from attnc.ir.walk import children, free_variables, rebuild, subexpressions
 from attnc.passes.algebra.cse import LABELS
@@ -23,7 +23,6 @@ from attnc.passes.algebra.program import (
     singles,
     stem,
 )
-from attnc.passes.tiling.observers import observes
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Combine:
     def __call__(self, facts: Facts, tell: Tell = ignore) -> Facts:
         alone = singles(facts)
         names = Names(facts.cascade)
-        results = {e.tensor for e in facts.cascade.einsums if e.tensor in alone and observes(e)}
+        results = {e.tensor for e in facts.cascade.einsums if e.tensor in alone and _observes(e)}
         found: list[Statement] = []
         known: dict[Expr, str] = {}
         for statement in facts.cascade.statements:
@@ -51,6 +50,11 @@ class Combine:
         return rewritten(facts, found)
 
 
+def _observes(einsum: Einsum) -> bool:
+    """Whether an Einsum is more than a map."""
+    return any(isinstance(n, Reduce | Scan | Arg | TopK) for n in subexpressions(einsum.value))
+
+
 def _parted(
     einsum: Einsum,
     expr: Expr,
@@ -60,7 +64,9 @@ def _parted(
     made: list[Einsum],
 ) -> Expr:
     """An expression with what is made of results read from tensors."""
-    if expr is not einsum.value and _is_combined(expr, results):
+    if _is_combined(expr, results):
+        if expr is einsum.value:
+            return expr  # it has a name
         variables = tuple(sorted(free_variables(expr)))
         if expr not in known:
             label = LABELS.get(expr.op, "part") if isinstance(expr, Binary) else "part"
