@@ -84,7 +84,7 @@ class Malformed(Exception):
         self.hints: tuple[str, ...] = (hint,) if hint else ()
 
 
-class Tokens(Lexer):
+class _Tokens(Lexer):
     """Hands over tokens that are already there."""
 
     def __init__(self, lexer_conf: object) -> None:
@@ -106,7 +106,7 @@ STARTS: Final = ["header", "argument", "output", "definition", "statement", "unk
 def _parser() -> Lark:
     with uncompared():
         return Lark(
-            grammar_text(), parser="lalr", lexer=Tokens, start=STARTS, transformer=Builder()
+            grammar_text(), parser="lalr", lexer=_Tokens, start=STARTS, transformer=_Builder()
         )
 
 
@@ -164,7 +164,7 @@ def _float(token: Token) -> float:
 
 
 @v_args(inline=True)
-class Builder(Transformer[Token, Any]):
+class _Builder(Transformer[Token, Any]):
     """Builds nodes as the parser reduces, so that no deep tree is ever walked."""
 
     def constant(self, sign: Token | None, token: Token) -> tuple[Constant, Span]:
@@ -649,7 +649,7 @@ class _FileBuilder:
                 outside = {s: name for s, name in outside.items() if not _within(s, piece)}
         if kept["argument"]:
             name = tokens[1] if tokens[1].type == "NAME" else Token("NAME", "")
-            self.header = Builder().header(name, kept["argument"], kept["output"], tokens[-1])
+            self.header = _Builder().header(name, kept["argument"], kept["output"], tokens[-1])
             self._lose(outside.values())
 
     def _close(self) -> None:

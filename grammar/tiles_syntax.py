@@ -12,14 +12,14 @@ from lark import Lark, Token, UnexpectedInput, v_args
 from attnc.errors import Report, Span
 from attnc.grammar.lines import OPENS, span
 from attnc.grammar.parser import (
-    Builder,
     Malformed,
-    Tokens,
+    _Tokens,
     grammar_text,
     shallow,
     uncompared,
     unexpected,
 )
+from attnc.grammar.parser import _Builder as LanguageBuilder
 from attnc.grammar.scope import suggestion
 from attnc.grammar.syntax import MAX_LINE, MAX_LINES
 from attnc.ir.cascade import Constant, Require, Variables
@@ -66,7 +66,7 @@ def text_of_grammar() -> str:
 def _parser() -> Lark:
     with uncompared():
         return Lark(
-            text_of_grammar(), parser="lalr", lexer=Tokens, start=STARTS, transformer=_Builder()
+            text_of_grammar(), parser="lalr", lexer=_Tokens, start=STARTS, transformer=_Builder()
         )
 
 
@@ -164,7 +164,7 @@ class _Left(NamedTuple):
 
 
 @v_args(inline=True)
-class _Builder(Builder):
+class _Builder(LanguageBuilder):
     """Builds the statements of level 2, whose names and calls are not yet resolved."""
 
     def let(self, word: Token, name: Token, kind: Token, value: Expr) -> Let:

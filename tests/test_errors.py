@@ -76,7 +76,12 @@ def test_no_orphans(renew: bool) -> None:
 
 ROOT = Path(attnc.__file__).parent
 SOURCES = [
-    *(f for f in sorted((ROOT / "grammar").glob("*.py")) if f.stem != "__init__"),
+    # of plans as text, which no spec is: `test_level2.py`
+    *(
+        f
+        for f in sorted((ROOT / "grammar").glob("*.py"))
+        if f.stem != "__init__" and not f.stem.startswith("tiles")
+    ),
     ROOT / "ir" / "stages.py",
     ROOT / "ir" / "typing.py",
 ]

@@ -52,7 +52,7 @@ SEVERAL = {
 """Examples that take more than one kernel, with their number."""
 
 
-TIED = {"native_sparse": frozenset("gyz")}
+TIED = {"native_sparse": frozenset("lexgyz")}
 """Axes whose sums an example compares: the order in which they are added decides between equals."""
 
 
@@ -127,7 +127,8 @@ def test_examples_at_any_tiles(name: str) -> None:
         for seed in range(2):
             sizes = tiles(fused.plan, 100 * number + seed)
             sizes = {a: n for a, n in sizes.items() if a not in TIED.get(name, ())}
-            found = run(*arrays, **parameters, _tiles=sizes, _shuffle=seed or None)
+            order = None if name in TIED else seed or None
+            found = run(*arrays, **parameters, _tiles=sizes, _shuffle=order)
             assert not differs(found, expected), (label, sizes)
 
 

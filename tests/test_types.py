@@ -66,7 +66,7 @@ def test_every_public_name_has_a_type(installed: Path, tmp_path: Path) -> None:
     unknown = [
         s["name"] for s in complete["symbols"] if not s["isTypeKnown"] or s["isTypeAmbiguous"]
     ]
-    assert unknown == []
+    assert unknown == [], "\n".join(unknown)
     assert complete["completenessScore"] == 1
     assert complete["exportedSymbolCounts"]["withKnownType"] > 1000
 

@@ -147,6 +147,11 @@ class TiledFunction(Function):
     _given: tuple[Expr, ...] = ()
     """Conditions that hold for every lane of the range that is emitted."""
 
+    def _taken(self) -> list[str]:
+        """The lines so far, which are no longer kept."""
+        found, self.lines = self.lines, list[str]()
+        return found
+
     def _title(self) -> str:
         assert self.plan is not None
         lines = tiles_printer.plan(self.plan).rstrip().splitlines()
@@ -218,13 +223,13 @@ class TiledFunction(Function):
         """Arguments, bindings and requirements."""
         self._parameters()
         self._inputs()
-        arguments, self.lines = self.lines, []
+        arguments = self._taken()
         for statement in self.facts.cascade.statements:
             if isinstance(statement, Binding):
                 self._binding(statement)
             elif isinstance(statement, Require):
                 self._require(statement)
-        inner, self.lines = self.lines, []
+        inner = self._taken()
         return [*arguments, *quiet(inner)]
 
     def _shapes_lines(self) -> list[str]:
@@ -236,13 +241,13 @@ class TiledFunction(Function):
                 names = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
                 shape = self.names.of("tensor", item.name)
                 self.lines.append(f"{_tuple(names)[1:-1]} = map(np.int64, {shape})")
-        arguments, self.lines = self.lines, []
+        arguments = self._taken()
         for statement in self.facts.cascade.statements:
             if isinstance(statement, Binding):
                 self._binding(statement)
-        inner, self.lines = self.lines, []
+        inner = self._taken()
         shapes = [self._shape_of(o.name) for o in self.facts.cascade.outputs]
-        result, self.lines = self.lines, []
+        result = self._taken()
         self._coordinates.clear()
         return [*arguments, *quiet(inner), *result, *folded(f"return {_tuple(shapes)}", 1)]
 

@@ -99,7 +99,8 @@ class Nominal:
         self.values: dict[str, Constant] = {
             p.name: p.default for p in cascade.parameters if p.type == "int" and p.default
         }
-        features = self._features()
+        features = frozenset(self._features())
+        self.features: frozenset[str] = features
         ranks = [s for i in cascade.inputs for s in i.sizes if isinstance(s, str)]
         for rank in (*ranks, *(p.name for p in cascade.parameters if p.type == "int")):
             self.values.setdefault(rank, FEATURES if rank in features else LENGTH)
@@ -183,6 +184,10 @@ class Nominal:
         """The number of one size, at least 1."""
         found = evaluate(size, self.values)
         return max(int(found), 1) if found is not None else LENGTH
+
+    def is_feature(self, size: Expr) -> bool:
+        """Whether a size is that of a rank of features, whatever its number."""
+        return isinstance(size, Value) and size.name in self.features
 
     def number(self, work: Work) -> int:
         """The number of operations."""

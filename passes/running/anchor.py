@@ -46,7 +46,7 @@ from attnc.passes.running.closure import factor_changed
 from attnc.passes.running.exact import Exact, number
 from attnc.passes.running.forms import Sum
 from attnc.passes.running.prefix import Prefix, conditions, guarded
-from attnc.passes.running.terms import Coordinate, Factor, Inseparable, Phi, Term
+from attnc.passes.running.terms import Coordinate, Factor, Inseparable, Phi, Splitter, Term
 
 MOST_LOST: Final = 16
 """How many times its result the terms of a measured sum may amount to: four bits are lost."""
@@ -71,14 +71,14 @@ class Anchors:
         free: bool,
     ) -> None:
         assert isinstance(einsum.value, Reduce)
-        self.prefix = prefix
-        self.split = prefix.split
+        self.prefix: Prefix = prefix
+        self.split: Splitter = prefix.split
         self.einsum = einsum
         self.reduce: Reduce = einsum.value
         self.add = add
         self.grid = grid
         self.free = free
-        self.measured = False
+        self.measured: bool = False
         self._made: dict[tuple[str, str], Read] = {}
 
     def __call__(self, terms: Iterable[Term]) -> list[Term]:

@@ -64,12 +64,13 @@ class Prefix:
         self.directions: dict[str, int | None] = {}
         self.known: dict[str, int | None] = {}
         self.least: dict[str, float] = {}
-        low, self.most = limits(self.requires)
-        self.signs = Signs(
+        low, most = limits(self.requires)
+        self.most: dict[str, float] = most
+        self.signs: Signs = Signs(
             self.directions, self.known, self.extents, self.least, low, self.definitions
         )
-        self.split = Splitter(self.streamed, frozenset(), self.signs)
-        self.bounds = Bounds(self.signs, self.split.varies)
+        self.split: Splitter = Splitter(self.streamed, frozenset(), self.signs)
+        self.bounds: Bounds = Bounds(self.signs, self.split.varies)
 
     def copy(self) -> Prefix:
         """The same, to go back to."""

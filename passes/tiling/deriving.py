@@ -41,9 +41,9 @@ class Deriving:
 
     def __post_init__(self) -> None:
         self.types |= self.facts.types
-        self.names = Names(self.facts.cascade)
+        self.names: Names = Names(self.facts.cascade)
         statements = self.facts.cascade.statements
-        self.around = Around(
+        self.around: Around = Around(
             tuple(s.condition for s in statements if isinstance(s, Require)),
             {s.name: s.value for s in statements if isinstance(s, Binding)},
         )

@@ -34,7 +34,7 @@ class KernelBuilder:
         """The kernel; raises `Late` for a result that has to wait, `NotLowered`."""
         outputs = {o.name: o.empty for o in self.facts.cascade.outputs}
         self.outputs: dict[str, Constant | None] = outputs
-        self.order = self._order()
+        self.order: tuple[str, ...] = self._order()
         if self.group.steps is not None:
             body = self._recurrence(self.group.steps.with_rows(self.group.rows))
         else:

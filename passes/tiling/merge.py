@@ -8,7 +8,7 @@ carries a state from round to round, and added.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from attnc.ir.cascade import Einsum
 from attnc.ir.expr import Binary, Compare, Expr, Name, Var
@@ -40,7 +40,7 @@ class MergeBuilder(LoopBuilder):
         super().__init__(scope, outside, (piece,), einsums, forms)
         self.parts = parts
         self.block.volatile |= {f"{n}{PIECE}" for n in self.names}
-        self.of_piece = renamed(self.names, PIECE)
+        self.of_piece: Callable[[Expr], Expr] = renamed(self.names, PIECE)
 
     def _over(self, tensor: str) -> tuple[str, ...]:
         return self.over

@@ -32,10 +32,10 @@ from attnc.passes.tiling.inline import Variables
 from attnc.passes.tiling.observers import combined, index_variables, observers, observes, scans
 
 SHORT: Final = 512
-"""Up to this nominal size a rank is held whole."""
+"""Up to this size a rank of features is held whole."""
 
 TILE: Final = 64
-"""Points of one axis that a program computes."""
+"""Points of one axis that a program computes; up to this any rank is held whole."""
 
 BYTE: Final = 10.0
 """What it costs to read or write a byte, in scalar operations; a few for processors and more for
@@ -76,8 +76,9 @@ class Sizes:
         return self.nominal.size(self.variables.sizes[variable])
 
     def short(self, variable: str) -> bool:
-        """Whether an axis may be held whole."""
-        return self(variable) <= SHORT
+        """Whether an axis is held whole."""
+        feature = self.nominal.is_feature(self.variables.sizes[variable])
+        return self(variable) <= (SHORT if feature else TILE)
 
     def long(self, variables: Iterable[str]) -> tuple[str, ...]:
         """Those that are streamed."""
@@ -190,7 +191,7 @@ class Recompute:
             return True
         if not all(self._may(einsum, read, use) for read, use in found):
             return False
-        if any(self._live(read) > LIVE for read, _ in found):
+        if any(self._live(read, use) > LIVE for read, use in found):
             return False
         return self._costs_less(einsum, found)
 
@@ -226,14 +227,15 @@ class Recompute:
                 return False
         return True
 
-    def _live(self, read: Read) -> float:
+    def _live(self, read: Read, use: Use) -> float:
         """The points of the least tile that a kernel computes for a read.
 
-        Short axes are whole; of the long ones two have more than one point, a row and a column.
+        Of the axes that it goes along tile by tile two have more than one point, a row and a
+        column; others are whole.
         """
         axes = index_variables(read)
-        long = self.sizes.long(axes)
-        return float(LEAST ** min(len(long), 2)) * self.sizes.points(axes - {*long})
+        tiled = {v for v in axes if v in use.axes or not self.sizes.short(v)}
+        return float(LEAST ** min(len(tiled), 2)) * self.sizes.points(axes - tiled)
 
     def _whole(self, index: Expr) -> bool:
         """Whether an index is a variable that a kernel may hold whole."""

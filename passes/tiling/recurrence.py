@@ -37,7 +37,9 @@ class StepBlock(Block):
     def forget(self, tensor: str) -> None:
         """What was known of a tensor is no longer so: a row was added."""
         self.known.clear()
-        self.tiles = {k: n for k, n in self.tiles.items() if k[0].removesuffix("?") != tensor}
+        self.tiles: dict[tuple[str, tuple[Expr, ...]], str] = {
+            k: n for k, n in self.tiles.items() if k[0].removesuffix("?") != tensor
+        }
 
 
 @dataclass
@@ -62,7 +64,7 @@ class RecurrenceBuilder:
         self.before: dict[str, Valued] = {}
         self.done: set[str] = set()
         carries: dict[str, Carry] = {}
-        self.block = StepBlock(self, self.outside)
+        self.block: StepBlock = StepBlock(self, self.outside)
         start = {e.tensor: e for e in self.steps.initial}
         first: list[Statement] = []
         for step in self.steps.steps:
