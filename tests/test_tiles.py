@@ -44,7 +44,7 @@ SEVERAL = {
     "lightning": 3,
     "moba": 3,
     "multi_token": 3,
-    "native_sparse": 7,
+    "native_sparse": 6,
     "nystrom": 10,
     "performer": 3,
     "rela": 3,

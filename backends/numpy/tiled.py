@@ -17,8 +17,8 @@ from attnc.backends.numpy.functions import Functions
 from attnc.backends.numpy.layout import HELD_AS, INDENT, dtype_text, folded, indented, literal
 from attnc.backends.numpy.terms import Code, Term, aligned
 from attnc.backends.options import Options
-from attnc.ir.cascade import Binding, Require
 from attnc.ir import tiles_printer
+from attnc.ir.cascade import Binding, Require
 from attnc.ir.expr import (
     Apply,
     Binary,
