@@ -149,7 +149,8 @@ class TiledFunction(Function):
 
     def _taken(self) -> list[str]:
         """The lines so far, which are no longer kept."""
-        found, self.lines = self.lines, list[str]()
+        found = self.lines[:]
+        self.lines.clear()
         return found
 
     def _title(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnc.ir.cascade import Binding, Einsum, Require
@@ -13,7 +13,7 @@ from attnc.ir.types import Type
 from attnc.ir.typing import Types
 from attnc.ir.walk import bound
 from attnc.passes.algebra.program import Names
-from attnc.passes.running.checks import check
+from attnc.passes.running.checks import NotShownError, check
 from attnc.passes.running.derive import Around, Plain, Refusal, Running, Sum, derive
 from attnc.passes.tiling.inline import Variables
 
@@ -58,6 +58,8 @@ class Deriving:
             derived = derive(reduced, streamed, extents, self.around, self.names)
             forms = {form.tensor: form for form in derived.running}
             found = {r.tensor: r for r in derived.refusals}
+            known = {e.tensor: e for e in (*members, *(a.einsum for a in derived.added))}
+            _check(forms, known, found)
             _first(members, forms, found)
             _rows(members, found)
             refused |= found
@@ -69,15 +71,9 @@ class Deriving:
             if not waiting:
                 break
             members = [e for e in members if e.tensor not in waiting]
-        known = {e.tensor: e for e in members}
         for added in derived.added:
-            known[added.einsum.tensor] = added.einsum
             rule = Types(self.facts.values, dict[str, Type | None](self.types))
             self.types[added.einsum.tensor] = rule(added.einsum.value)
-        for form in forms.values():
-            whole = known[form.tensor].value
-            if isinstance(form, Sum) and not form.basis.constant and isinstance(whole, Reduce):
-                check(form.basis, whole.body, frozenset(forms))
         order = [
             e.tensor
             for member in members
@@ -90,6 +86,20 @@ class Deriving:
             tuple(e for e in members if not isinstance(e.value, Reduce | Arg)),
             tuple(refused.values()),
         )
+
+
+def _check(
+    forms: Mapping[str, Running], known: Mapping[str, Einsum], refused: dict[str, Refusal]
+) -> None:
+    """Refuses what exact arithmetic does not show; raises `Wrong` for what is not so."""
+    for form in forms.values():
+        whole = known[form.tensor].value
+        if isinstance(form, Sum) and not form.basis.constant and isinstance(whole, Reduce):
+            try:
+                check(form.basis, whole.body, frozenset(forms))
+            except NotShownError:
+                reason = "its running form is not shown to be what is written"
+                refused[form.tensor] = Refusal(form.tensor, whole.body, reason)
 
 
 def _first(
