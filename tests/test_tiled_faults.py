@@ -549,8 +549,8 @@ WRONG = [
     Wrong("a maximum is the last tile's", "return Apply(op, (a, b))", "return b", "attend", EVERY),
     Wrong(
         "a maximum is a minimum's identity",
-        'return Unary("-", Float(float("inf"))) if op == "max" else Float(float("inf"))',
-        "return Float(0.0)",
+        'return float("-inf") if op == "max" else float("inf")',
+        "return 0.0",
         "attend",
         "hard",
     ),

@@ -186,6 +186,25 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     assert done > 0
 
 
+LEAST = """cascade least(X[M,N]: i32, Y[M,N]: i64) -> O[M]: i32, P[M]: i64, C[M,N]: i64:
+    O[m]   = max[n](X[m,n])
+    P[m]   = max[n](only(Y[m,n], n > 0)) + argmax[n](Y[m,n])
+    C[m,n] = cummax[n](Y[m,n])
+"""
+
+
+def test_the_least_integers_count() -> None:
+    """A maximum of nothing but the least number of its type is that number."""
+    arrays = np.full((3, 5), -(2**31), np.int32), np.full((3, 5), -(2**63), np.int64)
+    expected = oracle(LEAST)(*arrays)
+    _, fused = lowered(LEAST)
+    for plan in (fused.plan, tiling(fused.plan)):
+        for seed in range(4):
+            found = function(plan)(*arrays, _tiles=tiles(plan, seed))
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 # Two passes where one is refused
 
 TWO_PASSES = (FOLDER / "two_passes.attn").read_text("utf-8")

@@ -334,7 +334,7 @@ def _fold(op, x, where, shape, axis, dtype):
     """A reduction of the lanes where that holds; of none, what changes nothing."""
     least, most = (-np.inf, np.inf)
     if np.dtype(dtype).kind in "iu":
-        least, most = np.iinfo(dtype).min + 1, np.iinfo(dtype).max
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
     start = {"sum": 0, "prod": 1, "max": least, "min": most, "any": False, "all": True}[op]
     lanes = np.broadcast_to(np.where(where, x, start).astype(dtype), shape)
     if op in ("max", "min"):
@@ -407,7 +407,7 @@ def _scan_tile(op, x, where, shape, axis, dtype, reverse):
     """A running combination of the lanes where that holds."""
     least, most = (-np.inf, np.inf)
     if np.dtype(dtype).kind in "iu":
-        least, most = np.iinfo(dtype).min + 1, np.iinfo(dtype).max
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
     start = {"sum": 0, "prod": 1, "max": least, "min": most, "any": False}[op]
     lanes = np.broadcast_to(np.where(where, x, start).astype(dtype), shape)
     combine = {

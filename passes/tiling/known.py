@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Bool, Choice, Expr, Float, Int, Name, Unary
+from attnc.ir.expr import Binary, Bool, Choice, Expr, Float, Int, Name, Unary
 from attnc.ir.tiles import Carry, Dot, Fold, If, Kernel, Loop, Map, Plan, Scan, Statement
 from attnc.ir.tiles_walk import expressions, names, statements, with_body
 from attnc.passes.tiling import classes
@@ -85,6 +85,8 @@ def constant(expr: Expr) -> Constant | None:
     match expr:
         case Int(value=value) | Float(value=value) | Bool(value=value):
             return value
+        case Binary(op="-", left=Unary(op="-", operand=Int(value=value)), right=Int(value=1)):
+            return -value - 1  # the least integers have no literal
         case Unary(op="-", operand=Int(value=value) | Float(value=value)):
             return -value
         case _:

@@ -19,7 +19,6 @@ from attnc.ir.expr import (
     Read,
     Reduce,
     Scan,
-    Unary,
 )
 from attnc.ir.tiles import Carry, Loop, Range, Store
 from attnc.ir.types import Kind, Origin
@@ -28,7 +27,8 @@ from attnc.passes.running.build import multiplied, power, product, total
 from attnc.passes.running.checks import renamed
 from attnc.passes.running.derive import Extreme, Plain, Running, Sum
 from attnc.passes.running.terms import Factor, Phi
-from attnc.passes.tiling.lower import Block, NotLowered, Scope
+from attnc.passes.tiling.identities import identity, literal
+from attnc.passes.tiling.lower import Block, Scope
 from attnc.passes.tiling.presence import (
     FALSE,
     TRUE,
@@ -166,9 +166,9 @@ class LoopBuilder:
                 starts: list[tuple[Expr, Kind]] = [(Int(0), kind)] * len(basis.functions)
             case Plain(op="argmax" | "argmin" as op, body=body):
                 of = self.scope.number(body).kind
-                starts = [(identity(op[3:], of), of), (Int(0), Kind.I64)]
+                starts = [(initial(op[3:], of), of), (Int(0), Kind.I64)]
             case Plain(op=op) | Extreme(op=op):
-                starts = [(identity(op, kind), Kind.I64 if op == "count" else kind)]
+                starts = [(initial(op, kind), Kind.I64 if op == "count" else kind)]
         for start, of in starts:
             origin = self.scope.facts.types[form.tensor].origin
             state.tiles.append(self._carry(base, axes, of, start, origin))
@@ -206,7 +206,7 @@ class LoopBuilder:
         last = self.block.fold(op, over, value, where, "t")
         axes, kind = self.scope.axes[last.name], self.scope.kinds[one.name]
         origin = self.scope.origins.get(one.name, Origin.TENSOR)
-        carry = self._carry("c" if op != "any" else "seen", axes, kind, identity(op, kind), origin)
+        carry = self._carry("c" if op != "any" else "seen", axes, kind, initial(op, kind), origin)
         self.nexts[carry] = self.block.tile(combined(op, Name(carry), last), "t")
         return self.block.tile(combined(op, Name(carry), one), "t")
 
@@ -400,25 +400,9 @@ def at_rest(entry: Expr, old: Callable[[Expr], Expr], names: frozenset[str]) -> 
     return rebuild(entry, tuple(at_rest(c, old, names) for c in children(entry)))
 
 
-def identity(op: str, kind: Kind) -> Expr:
+def initial(op: str, kind: Kind) -> Expr:
     """What leaves every value as it is under an operation."""
-    match op:
-        case "sum" | "count":
-            return Int(0)
-        case "prod":
-            return Int(1)
-        case "any":
-            return FALSE
-        case "all":
-            return TRUE
-        case "max" | "min" if kind.floating:
-            return Unary("-", Float(float("inf"))) if op == "max" else Float(float("inf"))
-        case "max" | "min":
-            bits = 31 if kind is Kind.I32 else 63
-            least = Unary("-", Int(2**bits - 1))
-            return least if op == "max" else Int(2**bits - 1)
-        case _:
-            raise NotLowered(Int(0), f"{op} has no running form")
+    return literal(identity(op, kind))
 
 
 def combined(op: str, a: Expr, b: Expr) -> Expr:
