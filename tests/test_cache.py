@@ -334,7 +334,7 @@ def test_what_was_longest_unused_goes(tmp_path: Path) -> None:
 
 
 def test_very_many_entries_stay_within_the_bound(tmp_path: Path) -> None:
-    random.seed(0)  # sweeps are drawn by chance: once in a hundred runs the bound is passed
+    random.seed(0)  # sweeps are drawn by chance, and now and then the bound is passed
     store = Store(tmp_path / "cache", total=64 * 4096)
     most = 0
     for i in range(1000):
