@@ -79,7 +79,6 @@ class Anchors:
         self.grid = grid
         self.free = free
         self.measured: bool = False
-        self._made: dict[tuple[str, str], Read] = {}
 
     def __call__(self, terms: Iterable[Term]) -> list[Term]:
         """Equal terms that are stable while they run; raises `Inseparable`."""

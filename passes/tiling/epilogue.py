@@ -24,6 +24,10 @@ def epilogues(
     """The maps that are better stored; `groups` are the kernels as they are without that."""
     made = {e.tensor: i for i, g in enumerate(groups) for e in g.einsums}
     needed = _needed(alone, stored, groups)
+    readers_of: dict[str, set[str]] = {}
+    for einsum in alone.values():
+        for read in tensor_reads(einsum):
+            readers_of.setdefault(read.tensor, set()).add(einsum.tensor)
     found: set[str] = set()
     for einsum in alone.values():
         if einsum.tensor in kept or observes(einsum):
@@ -36,11 +40,7 @@ def epilogues(
         if axes != set(einsum.variables) or not as_large or (streamed and len(places) > 1):
             continue
         readers = needed.get(einsum.tensor, set())
-        others = {
-            e.tensor
-            for e in alone.values()
-            if e.tensor != einsum.tensor and parts & {r.tensor for r in tensor_reads(e)}
-        }
+        others = set().union(*(readers_of[part] for part in parts)) - {einsum.tensor}
         apart = all(needed.get(o, set()) <= places for o in others)
         if readers and not places & readers and apart and parts <= alone.keys():
             found.add(einsum.tensor)

@@ -53,33 +53,29 @@ class KernelBuilder:
         self.group = replace(self.group, over=(found.piece,))
         self.order = self._order()
         scope = Scope(self.facts, self.order, storage=self.storage)
-        before, after = Block(scope), Block(scope)
-        einsums = {e.tensor: e for e in self.group.results}
+        before, einsums = Block(scope), {e.tensor: e for e in self.group.results}
         loop = MergeBuilder(scope, before, found.piece, einsums, self.group.forms, found.parts)
-        statement = loop.build((), lambda _, __: ())
-        for form in self.group.forms:
-            scope.results[form.tensor] = loop.final(after, form)
-        self._finish(scope, after, (*self.group.results, *self.group.maps))
-        whole = (*before.statements, statement, *after.statements)
-        return first, Kernel(name, self._axes(), whole)
+        return first, Kernel(name, self._axes(), tuple(self._around(scope, before, loop)))
 
     def _stream(self) -> list[Statement]:
         """A loop with running results, if anything is streamed, and what follows it."""
         group = self.group
         scope = Scope(self.facts, self.order, storage=self.storage)
-        before, after = Block(scope), Block(scope)
-        body: list[Statement] = []
-        if group.over:
-            einsums = {e.tensor: e for e in group.results}
-            loop = LoopBuilder(
-                scope, before, group.over, einsums, group.forms, backward=group.backward
-            )
-            statement = loop.build(group.rows, lambda e, v: self._stored(scope, e, v))
-            body = [*before.statements, statement]
-            for form in group.forms:
-                scope.results[form.tensor] = loop.final(after, form)
+        before, einsums = Block(scope), {e.tensor: e for e in group.results}
+        if not group.over:
+            self._finish(scope, before, group.maps)
+            return before.statements
+        loop = LoopBuilder(scope, before, group.over, einsums, group.forms, backward=group.backward)
+        return self._around(scope, before, loop)
+
+    def _around(self, scope: Scope, before: Block, loop: LoopBuilder) -> list[Statement]:
+        """A loop with what comes before it, and what its results are after it."""
+        group, after = self.group, Block(scope)
+        statement = loop.build(group.rows, lambda e, v: self._stored(scope, e, v))
+        for form in group.forms:
+            scope.results[form.tensor] = loop.final(after, form)
         self._finish(scope, after, (*group.results, *group.maps))
-        return [*body, *after.statements]
+        return [*before.statements, statement, *after.statements]
 
     def _recurrence(self, steps: Steps) -> list[Statement]:
         """A loop over steps, again with more presence carried where it turns out to be needed."""
@@ -181,7 +177,7 @@ def _variables(expr: Expr) -> list[str]:
             case Var(name=name):
                 found.append(name)
             case TopK(into=into):
-                found += [*sorted(combined(node)), into]
+                found.append(into)
             case _:
                 pass
     return [*found, *sorted(combined(expr))]

@@ -67,10 +67,11 @@ class LoopBlock(Block):
 
     builder: LoopBuilder
 
-    def scan(self, expr: Scan) -> Valued:
+    def scanned(self, op: str, expr: Scan, value: Expr, where: Expr) -> Expr:
+        one = super().scanned(op, expr, value, where)
         if expr.variable not in self.builder.over:
-            return super().scan(expr)
-        return self.builder.scan(expr)
+            return one
+        return self.builder.carried_on(op, expr, one, value, where)
 
 
 class LoopBuilder:
@@ -185,25 +186,10 @@ class LoopBuilder:
         self.carries.append(Carry(name, axes, kind, start, start))
         return name
 
-    def scan(self, expr: Scan) -> Valued:
-        """A running combination along the streamed axis."""
-        over = (expr.variable,)
-        body = self.block(expr.body)
-        valid = self.scope.valid(over)
-        where = both(valid, body.here)
-        if where == FALSE:
-            return Valued(body.value, FALSE)
-        op = expr.op.removeprefix("cum")
-        value = self._carried_on(op, expr, body.value, where)
-        if where == valid:
-            return Valued(value)
-        return Valued(value, self._carried_on("any", expr, TRUE, where))
-
-    def _carried_on(self, op: str, expr: Scan, value: Expr, where: Expr) -> Expr:
-        """A scan of this tile and of those before it."""
-        over = (expr.variable,)
-        one = self.block._scanned(op, expr, value, where)
-        last = self.block.fold(op, over, value, where, "t")
+    def carried_on(self, op: str, expr: Scan, one: Expr, value: Expr, where: Expr) -> Expr:
+        """A scan of this tile, `one`, and of those before it."""
+        assert isinstance(one, Name)
+        last = self.block.fold(op, (expr.variable,), value, where, "t")
         axes, kind = self.scope.axes[last.name], self.scope.kinds[one.name]
         origin = self.scope.origins.get(one.name, Origin.TENSOR)
         carry = self._carry("c" if op != "any" else "seen", axes, kind, initial(op, kind), origin)

@@ -319,31 +319,17 @@ class Block:
         assert found is not None
         return found
 
-    def holds(self, condition: Expr) -> Expr:
-        """That a condition is present and true."""
+    def holds(self, condition: Expr, truth: bool = True) -> Expr:
+        """That a condition is present and true; or present and false, without `truth`."""
         match condition:
-            case Logical(op="and", left=left, right=right):
-                return both(self.holds(left), self.holds(right))
-            case Logical(op="or", left=left, right=right):
-                return either(self.holds(left), self.holds(right))
+            case Logical(op=op, left=left, right=right):
+                join = both if (op == "and") is truth else either
+                return join(self.holds(left, truth), self.holds(right, truth))
             case Unary(op="not", operand=operand):
-                return self.fails(operand)
+                return self.holds(operand, not truth)
             case _:
                 found = self(condition)
-                return both(found.here, found.value)
-
-    def fails(self, condition: Expr) -> Expr:
-        """That a condition is present and false."""
-        match condition:
-            case Logical(op="and", left=left, right=right):
-                return either(self.fails(left), self.fails(right))
-            case Logical(op="or", left=left, right=right):
-                return both(self.fails(left), self.fails(right))
-            case Unary(op="not", operand=operand):
-                return self.holds(operand)
-            case _:
-                found = self(condition)
-                return both(found.here, negation(found.value))
+                return both(found.here, found.value if truth else negation(found.value))
 
     def _apply(self, expr: Apply) -> Valued:
         if expr.function == "only":
@@ -472,19 +458,18 @@ class Block:
         return Name(name)
 
     def scan(self, expr: Scan) -> Valued:
-        """A running combination along a whole axis; absent before the first point."""
+        """A running combination along an axis; absent before the first point."""
         body = self(expr.body)
         valid = self.scope.valid((expr.variable,))
         where = both(valid, body.here)
         if where == FALSE:
             return Valued(body.value, FALSE)
-        op = expr.op.removeprefix("cum")
-        value = self._scanned(op, expr, body.value, where)
+        value = self.scanned(expr.op.removeprefix("cum"), expr, body.value, where)
         if where == valid:
             return Valued(value)  # a lane that exists is the first, or comes after it
-        return Valued(value, self._scanned("any", expr, TRUE, where))
+        return Valued(value, self.scanned("any", expr, TRUE, where))
 
-    def _scanned(self, op: str, expr: Scan, value: Expr, where: Expr) -> Name:
+    def scanned(self, op: str, expr: Scan, value: Expr, where: Expr) -> Expr:
         of, over = self.scope.type(value), expr.variable
         value = self.settled(value)
         key = (f"scan {op} {over} {expr.reverse}", (value, where))

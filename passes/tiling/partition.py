@@ -147,8 +147,8 @@ class _Partitioner:
         finished: set[str] = set()
         groups: list[Group] = []
         while pending:
-            ready = [n for n in pending if finished.issuperset(self.graph.predecessors(n))]
-            group = self._group(ready[0], pending, finished)
+            ready = (n for n in pending if finished.issuperset(self.graph.predecessors(n)))
+            group = self._group(next(ready), pending, finished)
             groups.append(group)
             made = {self.names.get(e.tensor, e.tensor) for e in group.einsums}
             finished |= made
@@ -158,8 +158,7 @@ class _Partitioner:
     def _group(self, node: str, pending: Sequence[str], finished: set[str]) -> Group:
         """The kernel of a tensor whose operands are finished, with what can join it."""
         if node not in self.bodies:
-            steps = next(s for s in self.recurrences.values() if s.name == node)
-            return self._recurrence(steps, pending, finished)
+            return self._recurrence(self.recurrences[node], pending, finished)
         first = self.bodies[node]
         over = self._streamed(first)
         if not over:
@@ -249,7 +248,7 @@ class _Partitioner:
                     rows.append(row)
                     made.add(name)
             else:
-                other = next(s for s in self.recurrences.values() if s.name == name)
+                other = self.recurrences[name]
                 merged = following.joined(joined, other) if not rows else None
                 if merged is not None:
                     joined = merged
@@ -303,7 +302,7 @@ class _Partitioner:
         needed: dict[str, None] = {}
         for i, group in enumerate(groups):
             if group.steps is not None:
-                needed |= dict.fromkeys(group.steps.stored(group.rows, group.maps))
+                needed |= dict.fromkeys(group.steps.stored(group.rows))
             initial = group.steps.initial if group.steps else ()
             for einsum in (*initial, *group.einsums):
                 for read in tensor_reads(einsum):
@@ -320,5 +319,4 @@ def _aligned(einsum: Einsum, others: Iterable[Einsum]) -> bool:
 
 def _variables(expr: Expr) -> set[str]:
     """Every variable of an expression, free or bound."""
-    found = {n.name for n in subexpressions(expr) if isinstance(n, Var)}
-    return found.union(combined(expr), *map(bound, subexpressions(expr)))
+    return {n.name for n in subexpressions(expr) if isinstance(n, Var)} | combined(expr)

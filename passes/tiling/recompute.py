@@ -141,10 +141,11 @@ class Recompute:
             reads = self.readers.get(einsum.tensor, [])
             uses = (u for reader, read in reads for u in self._uses(reader, read))
             found = list(dict.fromkeys(uses))
-            inside = len(found) <= MANY and self._inside(einsum, found)
-            if einsum.tensor not in self.kept and not inside:
+            if einsum.tensor in self.kept:
+                pass
+            elif len(found) > MANY or not self._inside(einsum, found):
                 self.kept.add(einsum.tensor)
-            if einsum.tensor not in self.kept:
+            else:
                 for read, use in found:
                     along = zip(einsum.variables, read.index, strict=True)
                     names = {v: i.name for v, i in along if isinstance(i, Var)}
@@ -187,7 +188,7 @@ class Recompute:
 
     def _inside(self, einsum: Einsum, found: list[tuple[Read, Use]]) -> bool:
         """Whether a tensor is computed where it is read."""
-        if not any(True for _ in observers(einsum.value)):
+        if not observes(einsum):
             return True
         if not all(self._may(einsum, read, use) for read, use in found):
             return False

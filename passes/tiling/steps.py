@@ -109,27 +109,24 @@ class Steps:
             if i != place.position
         )
 
-    def reads(self) -> Iterator[tuple[int, Read]]:
-        """Each read of a row, with the number of the step that reads it."""
-        for number, step in enumerate(self.steps):
-            for read in tensor_reads(step):
-                if read.tensor in self.places:
-                    yield number, read
+    def reads(self) -> Iterator[Read]:
+        """Each read of a row."""
+        reads = (read for step in self.steps for read in tensor_reads(step))
+        return (read for read in reads if read.tensor in self.places)
 
     def carried(self, maps: Sequence[Einsum]) -> frozenset[str]:
         """The tensors whose last row is kept as a tile for the next step, or for `maps`."""
-        found = {r.tensor for _, r in self.reads() if self.distance(r) == 1 and self.aligned(r)}
+        found = {r.tensor for r in self.reads() if self.distance(r) == 1 and self.aligned(r)}
         ends = (r.tensor for m in maps for r in tensor_reads(m) if r.tensor in self.places)
         return frozenset(found.union(ends))
 
-    def stored(self, rows: Sequence[Einsum], maps: Sequence[Einsum]) -> tuple[str, ...]:
-        """The tensors whose rows are loaded again within the kernel."""
-        del maps
+    def stored(self, rows: Sequence[Einsum]) -> tuple[str, ...]:
+        """The tensors whose rows are loaded again within the kernel, which `rows` follow."""
         whole = self.with_rows(rows)
         return tuple(
             dict.fromkeys(
                 r.tensor
-                for _, r in whole.reads()
+                for r in whole.reads()
                 if not (whole.aligned(r) and whole.distance(r) in (0, 1))
             )
         )
