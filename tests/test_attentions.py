@@ -11,7 +11,6 @@ import pytest
 import attnc
 from attnc.ir.tiles import Loop
 from attnc.ir.tiles_walk import statements
-from attnc.passes.tiling.lower import NotLowered
 from tests.acceptance.judge import judge
 from tests.attentions import attention, inputs_for, sizes_for
 from tests.test_acceptance import TYPES
@@ -44,18 +43,14 @@ def judged(run: Tiled, seed: int, rng: np.random.Generator, kind: str, found: Co
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_attentions(part: int, request: pytest.FixtureRequest) -> None:
-    """In f64, and in a type drawn by chance; nearly all are tiled, and most in one kernel."""
+    """In f64, and in a type drawn by chance; each is tiled, and many are one kernel."""
     count = int(request.config.getoption("--cascades")) // SHARE
     found: Counter[str] = Counter()
     for seed in range(part, count, PARTS):
         rng = np.random.default_rng(seed)
         text = attention(rng)
         found["all"] += 1
-        try:
-            run = tiled(attnc.check(text).select())
-        except NotLowered:
-            continue
-        found["tiled"] += 1
+        run = tiled(attnc.check(text).select())
         found["one kernel"] += len(run.plan.kernels) == 1
         found["carried"] += any(
             isinstance(s, Loop) and s.carries for k in run.plan.kernels for s in statements(k.body)
@@ -67,8 +62,7 @@ def test_random_attentions(part: int, request: pytest.FixtureRequest) -> None:
             except Exception as error:
                 raise AssertionError(f"seed {seed}: {error}\n{text}") from error
     if found["all"] >= 20:
-        assert found["tiled"] > 0.9 * found["all"]
-        assert found["carried"] > 0.9 * found["tiled"]
+        assert found["carried"] > 0.9 * found["all"]
         assert found["one kernel"] > 0.3 * found["all"]
         assert found["undecided"] < 0.1 * found["elements"]
 

@@ -43,7 +43,6 @@ from attnc.passes.analysis.passes import passes
 from attnc.passes.analysis.plan_cost import PlanCost, plan_cost
 from attnc.passes.analysis.plan_passes import kernel_passes, plan_passes
 from attnc.passes.analysis.quantities import Quantities
-from attnc.passes.tiling.lower import NotLowered
 from attnc.plan_data import TILES
 from attnc.planning import planned
 from tests import examples
@@ -357,21 +356,15 @@ def test_an_address_is_finished() -> None:
 
 
 @cache
-def plan_and_facts(name: str) -> tuple[Facts, Facts, Plan] | None:
+def plan_and_facts(name: str) -> tuple[Facts, Facts, Plan]:
     facts = facts_of(examples.text(name))
-    try:
-        separate, fused = planned(facts)
-    except NotLowered:
-        return None
+    separate, fused = planned(facts)
     return facts, separate, fused.plan
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_no_more_passes_than_written(name: str) -> None:
-    found = plan_and_facts(name)
-    if found is None:
-        pytest.skip("not tiled yet")
-    facts, separate, plan = found
+    facts, separate, plan = plan_and_facts(name)
     written, compiled = passes(facts), plan_passes(plan, separate)
     assert list(compiled) == list(written)
     for variable, count in compiled.items():

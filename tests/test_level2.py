@@ -27,7 +27,6 @@ from attnc.ir.tiles import Axis, Loop, Plan, Statement, Store
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import with_body
 from attnc.ir.types import Kind
-from attnc.passes.tiling.lower import NotLowered
 from attnc.planning import planned
 from tests import examples
 from tests.oracle.cascades import cascade_from
@@ -49,12 +48,9 @@ def plan_of(name: str) -> Plan:
     return parse(Source(f"{name}.plan", written(name)))
 
 
-def lowered(text: str) -> Plan | None:
-    """The plan of a cascade, if tiles can do it."""
-    try:
-        return planned(attnc.check(text).select())[1].plan
-    except NotLowered:
-        return None
+def lowered(text: str) -> Plan:
+    """The plan of a cascade."""
+    return planned(attnc.check(text).select())[1].plan
 
 
 # The text
@@ -75,22 +71,12 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_plans_of_cascades_parse_back(name: str) -> None:
-    plan = lowered(TEXTS[name])
-    if plan is None:
-        pytest.skip("tiles cannot do it yet")
-    same(plan)
+    same(lowered(TEXTS[name]))
 
 
 def test_plans_of_random_cascades_parse_back() -> None:
-    done = 0
-    for seed in range(10 * RANDOM):
-        plan = lowered(cascade_from(np.random.default_rng(seed)))
-        if plan is not None:
-            same(plan)
-            done += 1
-        if done == RANDOM:
-            break
-    assert done == RANDOM
+    for seed in range(RANDOM):
+        same(lowered(cascade_from(np.random.default_rng(seed))))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -251,35 +237,14 @@ WIDER = re.compile(r"is (float|f32), and gets what is f64$")
 """What no tensor decides the type of is held in f64; lowering does not narrow it everywhere yet."""
 
 
-def sound(plan: Plan) -> bool:
-    """Whether a plan is sound; fails if it is not for any other reason than the one above."""
-    try:
-        verify(plan)
-    except InternalError as error:
-        if not WIDER.search(str(error)):
-            raise
-        return False
-    return True
-
-
 @pytest.mark.parametrize("name", TEXTS)
 def test_plans_of_cascades_are_sound(name: str) -> None:
-    plan = lowered(TEXTS[name])
-    if plan is None:
-        pytest.skip("tiles cannot do it yet")
-    assert sound(plan) or name in ("latent", "rotary")
+    verify(lowered(TEXTS[name]))
 
 
 def test_plans_of_random_cascades_are_sound() -> None:
-    found = []
-    for seed in range(10 * RANDOM):
-        plan = lowered(cascade_from(np.random.default_rng(seed)))
-        if plan is not None:
-            found.append(sound(plan))
-        if len(found) == RANDOM:
-            break
-    assert len(found) == RANDOM
-    assert sum(found) > 0.8 * RANDOM
+    for seed in range(RANDOM):
+        verify(lowered(cascade_from(np.random.default_rng(seed))))
 
 
 FAULTS = [
