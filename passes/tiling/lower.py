@@ -56,6 +56,7 @@ from attnc.passes.tiling.presence import (
     nonzero,
     quotient_guard,
 )
+from attnc.passes.tiling.products import grows, sides
 
 CASTS: Final = {
     Kind.BOOL: "bool",
@@ -93,6 +94,10 @@ class Scope:
     """The buffers of tensors that are stored under another name."""
     steps: frozenset[str] = frozenset()
     """Variables that are numbers, not axes: a loop goes through them one by one."""
+    elements: dict[str, str | None] = field(default_factory=dict[str, str | None])
+    """The element types of inputs that tiles are loaded from; None is the kernel's own."""
+    exponentials: set[str] = field(default_factory=set[str])
+    """Tiles that are exponentials, or products with one."""
     used: set[str] = field(default_factory=set)
     free: FreeVariables = field(default_factory=FreeVariables)
 
@@ -200,6 +205,8 @@ class Block:
             self.tiles[key] = self.new(base, self.scope.axes_of(value), kind, found.origin)
             name = self.tiles[key]
             self.statements.append(Map(name, self.scope.axes[name], kind, value))
+            if grows(self.scope, value):
+                self.scope.exponentials.add(name)
         return Name(self.tiles[key])
 
     def new(
@@ -387,6 +394,9 @@ class Block:
             guard = both(self.scope.valid(axes), here)
             stored = self.scope.storage.get(expr.tensor, expr.tensor)
             self.statements.append(Load(name, axes, kind, stored, values, guard))
+            info = self.scope.facts.tensors[expr.tensor]
+            if info.input:
+                self.scope.elements[name] = info.element
         if not self.scope.facts.tensors[expr.tensor].input:
             here = both(here, self._presence(expr.tensor, axes, values, here))
         return Valued(Name(self.tiles[key]), here)
@@ -443,9 +453,9 @@ class Block:
             return Name(self.tiles[key])
         kind, origin = accumulated(op, found.kind), max(found.origin, Origin.INDEX)
         axes = tuple(a for a in self.scope.axes_of(value, where) if a not in over)
-        product = self._product(value, over) if op == "sum" else None
+        product = sides(self.scope, value, where, over) if op == "sum" else None
         if product is not None:
-            left, right = (self.tile(side, base) for side in product)
+            left, right = (self.operand(side, base) for side in product)
             name = self.new(base, axes, kind, origin)
             # a row that does not exist must not bring points in that no other row has
             rows = tuple(a for a in self.scope.axes_of(where) if a not in over)
@@ -503,17 +513,15 @@ class Block:
         count = self._count((expr.variable,), where)
         return Valued(Name(self.tiles[key]), Compare(("<",), (Var(expr.into), count)))
 
-    def _product(self, value: Expr, over: tuple[str, ...]) -> tuple[Expr, Expr] | None:
-        """The two sides of a product which a matrix unit can sum: both vary along `over`."""
-        if not isinstance(value, Binary) or value.op != "*":
-            return None
-        kinds = [self.scope.kind(side) for side in (value.left, value.right)]
-        sides = [self.scope.axes_of(side) for side in (value.left, value.right)]
-        if kinds[0] != kinds[1] or not kinds[0].floating:
-            return None
-        if not all(set(over) <= set(axes) for axes in sides):
-            return None
-        return value.left, value.right
+    def operand(self, side: Expr, base: str) -> Name:
+        """An operand of a product as a tile."""
+        match side:
+            case Apply(arguments=(Name(name=name),)):
+                return self.tile(side, f"{name}_f")
+            case Apply(arguments=(Choice(),)):
+                return self.tile(side, "w")
+            case _:
+                return self.tile(side, base)
 
     def _count(self, over: tuple[str, ...], where: Expr) -> Expr:
         one = chosen(TRUE, Int(1), Int(0))
