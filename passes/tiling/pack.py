@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeGuard
 
-from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Name, Value, Var
+from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Value, Var
 from attnc.ir.tiles import Dot, Fold, If, Kernel, Let, Load, Loop, Plan, Statement
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.ir.tiles_walk import names, statements
@@ -22,6 +22,7 @@ from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.packed import Packed, Unpackable, packed
 from attnc.passes.tiling.packing import Packing
+from attnc.passes.tiling.presence import both, chosen, nonzero
 
 ROWS: Final = 64
 """The rows that fill a tile: a matrix unit of a device takes 64 at once, or 16 several times. With
@@ -49,6 +50,8 @@ class Pack:
             outer, inner = context.fresh("y"), context.fresh("x")
             for choice in _choices(kernel):
                 number = self._count(kernel, choice)
+                if context.kind(number) is not Kind.I64:
+                    continue
                 let = lets.get(number) or Let(_fresh("P", taken), number, Kind.I64)
                 found = _packed(kernel, Packing(*choice, Value(let.name), outer, inner))
                 if found is not None:
@@ -64,11 +67,11 @@ class Pack:
     def _count(self, kernel: Kernel, choice: _Choice) -> Expr:
         """How many coordinates go into a row: what shares, or 1."""
         shared, rows, divisor = choice
-        many = Apply("max", (kernel.axis(shared).size if divisor is None else divisor, Int(1)))
-        if rows is None:
-            return many
-        few = Compare(("<",), (kernel.axis(rows).size, Int(self.rows)))
-        return Choice(few, many, Int(1))
+        share = kernel.axis(shared).size if divisor is None else divisor
+        pays = [] if rows is None else [Compare(("<",), (kernel.axis(rows).size, Int(self.rows)))]
+        # a value that divides by 0 refuses the call, and a coordinate that does is in no point
+        exists = [nonzero(e.right) for e in subexpressions(share) if _divides(e)]
+        return chosen(both(*pays, *exists), Apply("max", (share, Int(1))), Int(1))
 
 
 _Choice = tuple[str, str | None, Expr | None]
@@ -99,10 +102,20 @@ def _divisors(load: Load, axis: str) -> Iterator[Expr]:
         for node in subexpressions(expr):
             match node:
                 case Binary(op="//", left=Var(name=name), right=divisor) if name == axis:
-                    if not any(isinstance(n, Var | Name) for n in subexpressions(divisor)):
+                    if all(map(_whole, subexpressions(divisor))):
                         yield divisor
                 case _:
                     pass
+
+
+def _whole(expr: Expr) -> bool:
+    """Whether an expression is a number of the whole call, or made of its parts by arithmetic."""
+    arithmetic = isinstance(expr, Binary) and expr.op in ("+", "-", "*", "//", "%")
+    return arithmetic or isinstance(expr, Int | Value)
+
+
+def _divides(expr: Expr) -> TypeGuard[Binary]:
+    return isinstance(expr, Binary) and expr.op in ("//", "%")
 
 
 def _streams(kernel: Kernel) -> Iterator[Loop]:
