@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import attnc
+from attnc.backends.numpy.tiled import emit_tiled
+from attnc.backends.options import Options
 from attnc.compilation import tiling
 from attnc.errors import Source
 from attnc.grammar.tiles import parse
@@ -20,6 +22,7 @@ from attnc.ir.tiles import Kernel, Load, Loop, Plan
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import statements
 from attnc.ir.walk import subexpressions
+from attnc.modules import function_of
 from attnc.passes.tiling.legalise import unfilled
 from attnc.passes.tiling.pack import Pack
 from attnc.passes.tiling.packing import Packing
@@ -352,6 +355,85 @@ def test_rows_that_each_look_at_keys_of_their_own() -> None:
         }
         expected = written(facts_of(text), inputs, {})
         assert same(run(inputs, {}, run.sizes(seed, inputs), seed), expected)
+
+
+# Plans written by hand
+
+BY_HAND = """plan by_hand(Q[H,M,E], K[J,N,E], V[J,N,F], G: int) -> O[H,M,F], T[M], U[H]:
+    kernel k0
+        axis h par H
+        axis m par M last first
+        axis f whole F
+        axis n stream N
+        axis e whole E
+        coord c = m // 2 + h of M + H
+        q[h,m,e]: float = load Q[h,m,e] where h < H and m < M and e < E else 0
+        r[h,m]: float = reduce[sum,e](q)
+        top[]: float = reduce[max,h,m](r if h < H and m < M else -inf)
+        all[]: float = reduce[sum,h,m](r if h < H and m < M else 0)
+        for n in [0, min(N, high(m) + 1)) partial
+            carry o[h,m,f]: float = 0
+            k[h,n,e]: float = load K[h // G,n,e] where h < H and n < N and e < E and 0 <= h // G < J
+                else 0
+            v[h,f,n]: float = load V[h // G,n,f] where h < H and n < N and f < F and 0 <= h // G < J
+                else 0
+            s[h,m,n]: float = dot[e](q, k: float)
+            p[h,m,n]: float = map s + c if n < N and n <= m else 0
+            a[h,m,f]: float = dot[n](p, v: float)
+            next o = o + a
+        store O[h,m,f] = o
+            else 0, over h < H and m < M and f < F
+        store sum T[m] = r
+            else 0, over h < H and m < M
+        store max U[0] = all + top - r
+            else 0, over h < H and m < M and 0 < H
+"""
+ROW = "        r[h,m]: float = reduce[sum,e](q)\n"
+STAY = {
+    "a sum over rows": (ROW, ROW + "        w[h]: float = reduce[sum,m](r if m < M else 0)\n"),
+    "a maximum of heads": (ROW, ROW + "        w[m]: float = reduce[max,h](r)\n"),
+    "a first row": (ROW, ROW + "        w[h]: i64 = reduce[argmax,m](r)\n"),
+    "a scan over rows": (ROW, ROW + "        w[h,m]: float = scan[sum,m](r if m < M else 0)\n"),
+    "the size of a tile": (ROW, ROW + "        w[]: i64 = map tile(m)\n"),
+    "bounds of what is made of both": (ROW, ROW + "        w[]: i64 = map low(c)\n"),
+    "what one head stores": (
+        "store sum T[m] = r\n            else 0, over h < H",
+        "store T[m] = m\n            else 0, over h == 0",
+    ),
+}
+"""What goes by the tiles of one axis alone."""
+
+
+def by_hand(text: str) -> Plan:
+    return parse(Source("by_hand.plan", text))
+
+
+def test_a_plan_written_by_hand() -> None:
+    before = by_hand(BY_HAND)
+    verify(before, filled=True)
+    after = Pack()(before)
+    (kernel,) = after.kernels
+    outer, inner = packed_axes(kernel)
+    assert kernel.reversed == (inner,)
+    verify(after, filled=True)
+    plain, run = (function_of(emit_tiled(p, Options()), "by_hand") for p in (before, after))
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        heads, group, rows = (int(n) for n in rng.integers([1, 1, 0], [8, 4, 5]))
+        arrays = [
+            rng.normal(size=(heads, rows, 2)),
+            *(rng.normal(size=(-(-heads // group), 4, 2)) for _ in range(2)),
+        ]
+        whole = {outer: heads, inner: 32, "h": heads, "m": 8, "n": 2}
+        assert same(run(*arrays, G=group, _tiles=whole), plain(*arrays, G=group, _tiles=whole))
+
+
+@pytest.mark.parametrize("what", STAY)
+def test_what_goes_by_tiles_of_an_axis_stays(what: str) -> None:
+    old, new = STAY[what]
+    assert old in BY_HAND
+    plan = by_hand(BY_HAND.replace(old, new))
+    assert Pack()(plan) is plan
 
 
 # Seeded faults

@@ -149,16 +149,21 @@ def _shares(found: Packed, packing: Packing) -> bool:
     axes, inner = found.axes, packing.inner
     for item in statements(found.kernel.body):
         if isinstance(item, Dot):
-            rows = [s for s in (item.left, item.right) if inner in axes[s]]
-            if len(rows) == 2 or (rows and found.needs[item.target] != packing.old):
+            sides = [s for s in (item.left, item.right) if inner in axes[s]]
+            if len(sides) == 2 or (sides and found.needs[item.target] != packing.old):
                 return False
     streams = {a.name for a in found.kernel.axes if a.kind == "stream"}
+    others = {a.name for a in found.kernel.axes if a.kind == "par"} - {inner}
     for item in (s for loop in _streams(found.kernel) for s in statements(loop.body)):
         operands = [axes[name] for name in _operands(item)]
-        rows_of = [one for one in operands if inner in one]
         columns = [one for one in operands if inner not in one and one & streams]
-        if any(c - r - _over(item) for r in rows_of for c in columns):
-            return True
+        for rows in (one for one in operands if inner in one):
+            # without an axis of rows to pack into, none may be there that holds them already
+            if any(
+                column - rows - _over(item) and (packing.rows or not (rows - column) & others)
+                for column in columns
+            ):
+                return True
     return False
 
 
