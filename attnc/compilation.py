@@ -89,8 +89,8 @@ def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
     """Raises `InternalError` unless the plan after a pass is sound; without one, as it was made.
 
     It prints, and parses back to an equal plan. What tells about arguments, results and buffers is
-    as before; a pass may add values. Once predicates become fills, lanes beyond an extent are proved
-    to change nothing.
+    as before; a pass may add values, and what is given. Once predicates become fills, lanes beyond
+    an extent are proved to change nothing.
     """
     from attnc.grammar.tiles import parse
     from attnc.ir.tiles_verify import verify as sound
@@ -103,7 +103,8 @@ def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
     if parse(Source("plan", text)) != after:
         raise InternalError(f"the plan does not parse back after {what}", text)
     kept = after.lets[: len(before.lets)]
-    if replace(before, kernels=()) != replace(after, kernels=(), lets=kept):
+    given = after.given[: len(before.given)]
+    if replace(before, kernels=()) != replace(after, kernels=(), lets=kept, given=given):
         raise InternalError(f"{what} broke what is around kernels", text)
     wrong = next(unfilled(after), None) if legal else None
     if wrong is not None:

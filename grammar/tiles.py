@@ -87,6 +87,7 @@ class _Reader:
     variables: list[tuple[str, Expr]] = field(default_factory=list)
     lets: list[Let] = field(default_factory=list)
     requires: list[Expr] = field(default_factory=list)
+    given: list[Expr] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     kernels: list[Kernel] = field(default_factory=list)
     readable: set[str] = field(default_factory=set)
@@ -123,6 +124,7 @@ class _Reader:
             tuple(self.buffers),
             tuple(self.kernels),
             tuple(self.variables),
+            tuple(self.given),
         )
 
     def _header(self, header: Cascade) -> None:
@@ -205,6 +207,8 @@ class _Reader:
                     self.variables.append((name, size))
             case Require(condition=condition):
                 self.requires.append(names(condition))
+            case Given(condition=condition):
+                self.given.append(names(condition))
             case Let(name=name, value=value, kind=kind):
                 value = names(value)
                 if name not in self._extents():

@@ -267,7 +267,9 @@ class Plan:
     """A compiled cascade: kernels in order, and the buffers between them.
 
     `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel;
-    `variables` are the rank variables that reductions in these bind, with their sizes.
+    `variables` are the rank variables that reductions in these bind, with their sizes. `given` are
+    conditions over values: where one of them does not hold, no kernel runs, and every output is its
+    empty value everywhere. So kernels take them to hold.
     """
 
     name: str
@@ -279,3 +281,4 @@ class Plan:
     buffers: tuple[Buffer, ...]
     kernels: tuple[Kernel, ...]
     variables: tuple[tuple[str, Expr], ...] = ()
+    given: tuple[Expr, ...] = ()

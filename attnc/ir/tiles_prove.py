@@ -12,7 +12,9 @@ from functools import partial
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Bool, Choice, Compare, Expr, Int, Logical, Name, Value, Var
+from attnc.ir.integers import Integers
 from attnc.ir.tiles import Axis, Range
+from attnc.ir.tiles_walk import conjuncts
 
 ZERO: Final = Int(0)
 FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
@@ -29,22 +31,58 @@ class Prover:
     """Sizes of axes and tensors, never negative."""
     meanings: dict[Expr, Expr] = field(default_factory=dict)
     """What values and tiles stand for that are defined by an expression."""
+    integers: Callable[[], Integers] | None = None
+    """What is known of values."""
+    given: tuple[Expr, ...] = ()
+    """Conditions of values alone that hold."""
     ranges: dict[str, tuple[Range, ...]] = field(default_factory=dict)
     """The ranges of the loops around, by axis."""
 
     def exists(self, axis: str, predicate: Expr) -> bool:
         """Whether lanes for which a predicate holds lie within the extent of an axis."""
         return self._always(predicate, partial(self._below, axis)) and (
-            self._begins(axis) or self._always(predicate, partial(self._least, Var(axis)))
+            self.begins(axis) or self._always(predicate, partial(self._least, Var(axis)))
         )
 
     def inside(self, index: Expr, size: Expr, predicate: Expr) -> bool:
         """Whether an index lies within a size, for lanes that exist and a predicate holds for."""
+        for condition in self.given:
+            predicate = Logical("and", predicate, condition)
         forms = {index, self._value(index)}
-        return any(self._ends_within(form, size, predicate) for form in forms) and any(
+        ends = any(self._ends_within(form, size, predicate) for form in forms)
+        begins = any(
             self.nonnegative(form) or self._always(predicate, partial(self._least, form))
             for form in forms
         )
+        if ends and begins:
+            return True
+        below, least = Compare(("<",), (index, size)), Compare(("<=",), (ZERO, index))
+        return (ends or self._follows(below, predicate)) and (
+            begins or self._follows(least, predicate)
+        )
+
+    def _follows(self, claim: Compare, predicate: Expr) -> bool:
+        """Whether a claim on integers follows from what is known of values, and a predicate."""
+        if self.integers is None:
+            return False
+        parts = [*self._opened(predicate), *map(self._from_zero, self.axes.values())]
+        for axis in self.axes.values():
+            parts += in_program(axis, self.ranges.get(axis.name, ()))
+        return self.integers().knowing(parts).shows(claim)
+
+    def _opened(self, predicate: Expr) -> Iterator[Expr]:
+        """The conditions that a predicate joins, what tiles stand for in their place."""
+        for part in conjuncts(predicate):
+            meaning = self.meanings.get(part) if isinstance(part, Name) else None
+            if meaning is None:
+                yield part
+            else:
+                yield from self._opened(meaning)
+
+    def _from_zero(self, axis: Axis) -> Expr:
+        if axis.kind == "par" or axis.kind == "whole" or self.begins(axis.name):
+            return Compare(("<=",), (ZERO, Var(axis.name)))
+        return Bool(True)
 
     def _ends_within(self, index: Expr, size: Expr, predicate: Expr) -> bool:
         less = partial(self._less, index, size)
@@ -135,7 +173,8 @@ class Prover:
         size = self.axes[axis].size
         return all(self.at_most(r.high, size) for r in self.ranges.get(axis, ()))
 
-    def _begins(self, axis: str) -> bool:
+    def begins(self, axis: str) -> bool:
+        """Whether what is gone through of an axis begins at 0, or later."""
         return all(self.nonnegative(r.low) for r in self.ranges.get(axis, ()))
 
     def at_most(self, expr: Expr, most: Expr) -> bool:
@@ -168,7 +207,7 @@ class Prover:
             case Int():
                 return True
             case Var(name=name) if name in self.axes:
-                return self._begins(name)
+                return self.begins(name)
             case Var(name=name):
                 return self.nonnegative(self.coords[name][0])
             case Apply(function="tile"):
@@ -187,6 +226,17 @@ class Prover:
                 return self.nonnegative(self.meanings[expr])
             case _:
                 return False
+
+
+def in_program(axis: Axis, ranges: tuple[Range, ...]) -> Iterator[Expr]:
+    """What holds of an axis where a program runs, in a round of the loops around."""
+    if axis.kind == "par":
+        yield Compare(("<",), (ZERO, axis.size))
+    if len(ranges) == 1:
+        (part,) = ranges
+        yield Compare(("<",), (part.low, part.high))
+        if axis.kind == "step":
+            yield Compare(("<=", "<"), (part.low, Var(axis.name), part.high))
 
 
 def bare(size: Expr) -> Expr:

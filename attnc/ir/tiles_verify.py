@@ -27,6 +27,7 @@ from attnc.ir.expr import (
 )
 from attnc.ir.expr import Scan as ScanExpr
 from attnc.ir.expr import TopK as TopKExpr
+from attnc.ir.integers import Integers
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import (
     FUNCTIONS,
@@ -46,6 +47,7 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_facts import PARAMETERS, loaded_types, tensor_sizes
+from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_prove import Prover, bare
 from attnc.ir.tiles_walk import conjuncts, statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, join, number
@@ -85,6 +87,14 @@ class _Plan:
     """Of the variables that reductions outside of kernels bind."""
     stored: set[str] = field(default_factory=set)
     """Outputs and buffers that the kernels so far have stored."""
+    known: Integers | None = None
+    """What the plan says of its values; asked for where nothing else tells."""
+
+    def integers(self) -> Integers:
+        """What the plan says of its values."""
+        if self.known is None:
+            self.known = known_of(self.plan, self.values)
+        return self.known
 
     def check(self) -> None:
         """The whole plan."""
@@ -120,6 +130,11 @@ class _Plan:
         for condition in plan.requires:
             if self._level1(condition, "require").kind is not Kind.BOOL:
                 raise _WrongError("require: a condition is bool")
+        for condition in plan.given:
+            if any(isinstance(n, Read | Var) for n in subexpressions(condition)):
+                raise _WrongError("given: it is of values alone")
+            if self._level1(condition, "given").kind is not Kind.BOOL:
+                raise _WrongError("given: a condition is bool")
         for size in (*sizes, *(s for _, s in plan.variables), *self._buffer_sizes()):
             self._level1(Value(size) if isinstance(size, str) else size, "a size")
 
@@ -201,7 +216,8 @@ class _Body:
         sizes = {s for tensor in tensor_sizes(outer.plan).values() for s in tensor}
         sizes |= {a.size for a in kernel.axes} | {c.size for c in kernel.coords}
         sizes |= set(map(bare, sizes))
-        prover = Prover(axes, coords, frozenset(sizes), meanings)
+        prover = Prover(axes, coords, frozenset(sizes), meanings, integers=outer.integers)
+        prover.given = outer.plan.given
         return cls(outer, kernel, prover, dict(outer.values), set(outer.values), frozenset())
 
     def wrong(self, reason: str) -> _WrongError:

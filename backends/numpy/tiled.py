@@ -278,9 +278,19 @@ class TiledFunction(Function):
                     f"{self._here(name)} = np.zeros({shape}, bool)",
                 ]
             )
+        if self.plan.given:
+            holds = " and ".join(self._text(condition) for condition in self.plan.given)
+            before = [*self._taken(), *folded(f"if not ({holds}):", 0)]
+            self._results()
+            self.lines[:] = [*before, *indented(self._taken())]
         for kernel in self.plan.kernels:
             self._kernel(kernel)
         self.lines.append("")
+        self._results()
+
+    def _results(self) -> None:
+        """What is returned: outputs as far as they have been stored, else their empty values."""
+        assert self.plan is not None
         results = []
         for output in self.plan.outputs:
             element = "_type" if output.element is None else dtype_text(output.element)

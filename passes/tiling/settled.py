@@ -1,0 +1,293 @@
+"""Conditions in kernels that are settled by what is known of values and coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from attnc.ir.comparisons import pairs, turned
+from attnc.ir.expr import Bool, Choice, Compare, CompareOp, Expr, Int, Logical, Name, Unary, Var
+from attnc.ir.integers import Integers
+from attnc.ir.tiles import (
+    Dot,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Plan,
+    Range,
+    Scan,
+    Statement,
+    Store,
+    Tile,
+    TopK,
+)
+from attnc.ir.tiles_prove import in_program
+from attnc.ir.tiles_walk import expressions, mapped, statements
+from attnc.ir.walk import children, rebuild, subexpressions
+from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.dead import without_dead
+from attnc.passes.tiling.narrow import narrowed
+from attnc.passes.tiling.presence import FALSE, TRUE, chosen, conjuncts, negation
+from attnc.passes.tiling.uniform import prover_of, uniform
+
+Hypotheses = frozenset[Expr]
+_Block = TypeVar("_Block", Loop, If)
+
+
+def settled(plan: Plan, kernel: Kernel, known: Integers) -> Kernel:
+    """A kernel without the conditions that are known to hold, or not to."""
+    found = _Settler(plan, kernel, known).kernel_()
+    return kernel if found == kernel else without_dead(narrowed(found))
+
+
+class _Settler:
+    """Settles the conditions of one kernel.
+
+    Whoever looks at several lanes along an axis tests that they exist. So all else may take lanes
+    to exist: what it is where they do not is not looked at. Once predicates are fills, that is said
+    where it counts, and nothing is taken from elsewhere. A test of that itself always stays.
+    """
+
+    def __init__(self, plan: Plan, kernel: Kernel, known: Integers) -> None:
+        self.kernel: Kernel = kernel
+        self.context: Context = Context(plan, kernel)
+        self.given: frozenset[Expr] = frozenset(plan.given)
+        self.values: frozenset[str] = frozenset(self.context.facts.values)
+        self.prover = prover_of(self.context)
+        self.filled: bool = any(_unpredicated(s) for s in statements(kernel.body))
+        self.around: Hypotheses = frozenset(p for a in kernel.axes for p in in_program(a, ()))
+        """What holds in the loops around; where a program runs, parallel axes have coordinates."""
+        self.true: set[str] = set()
+        """Tiles that are true in all lanes that exist, from here on."""
+        self._known: dict[Hypotheses, Integers] = {frozenset(): known}
+        self._shown: dict[tuple[Hypotheses, Expr], bool] = {}
+
+    def kernel_(self) -> Kernel:
+        """The kernel."""
+        return replace(self.kernel, body=self._body(self.kernel.body))
+
+    def _body(self, items: Iterable[Statement]) -> tuple[Statement, ...]:
+        return tuple(map(self._statement, items))
+
+    def _statement(self, item: Statement) -> Statement:
+        if isinstance(item, Loop | If):
+            return self._block(item)
+        along = self._exist(self.context.varies(*_lanes(item)))
+        own = item.index if isinstance(item, Load | Store) else ()
+        item = mapped(item, lambda e: self._of_kind(e, along))
+        if isinstance(item, Load | Store):  # as they stand in the tests of it
+            item = replace(item, index=own)
+        if isinstance(item, Map) and item.value == TRUE:
+            self.true.add(item.target)
+        return item
+
+    def _block(self, item: Loop | If) -> Loop | If:
+        starts = [
+            replace(c, start=self._of_kind(c.start, self._exist(frozenset(c.axes))))
+            for c in item.carries
+        ]
+        item = replace(item, carries=tuple(starts))
+        if isinstance(item, If):
+            item = replace(item, condition=self._of_kind(item.condition, frozenset()))
+            return self._inside(item)[0]
+        ranges = tuple(map(self._range, item.ranges))
+        given = [self._of_kind(g, self._exist(self.context.varies(g))) for g in item.given]
+        item = replace(item, ranges=ranges, given=tuple(g for g in given if g != TRUE))
+        before = self.around
+        self.around |= set(in_program(self.kernel.axis(item.axis), ranges))
+        found, true = self._inside(item)
+        self.around = before
+        if any(self._shows(_less(r.low, r.high), frozenset()) for r in ranges):
+            self.true |= true  # a round sets it
+        return found
+
+    def _inside(self, item: _Block) -> tuple[_Block, set[str]]:
+        """A block with what is inside settled, and which of what it carries is true at its end.
+
+        A flag that is true at first is, until a round makes it another.
+        """
+        before = set(self.true)
+        flags = {c.name for c in item.carries if c.start == TRUE}
+        while True:
+            self.true = before | flags
+            body = self._body(item.body)
+            carries = tuple(
+                replace(c, next=self._of_kind(c.next, self._exist(frozenset(c.axes))))
+                for c in item.carries
+            )
+            true = {c.name for c in carries if self._is_true(c.next)}
+            if flags <= true:
+                self.true = before | flags
+                return replace(item, body=body, carries=carries), true
+            flags &= true
+
+    def _range(self, item: Range) -> Range:
+        low, high, step = (self._of_kind(e, frozenset()) for e in (item.low, item.high, item.step))
+        return replace(item, low=low, high=high, step=step)
+
+    def _exist(self, axes: frozenset[str]) -> Hypotheses:
+        """That lanes along some axes exist."""
+        found: set[Expr] = set()
+        for name in axes:
+            axis = self.kernel.axis(name)
+            if self.prover.begins(name):
+                found.add(Compare(("<=",), (Int(0), Var(name))))
+            if not self.filled:
+                found.add(_less(Var(name), axis.size))
+        return frozenset(found)
+
+    # Expressions
+
+    def _of_kind(self, expr: Expr, along: Hypotheses) -> Expr:
+        """The expression, settled, unless it would be of another kind."""
+        found = self._settled(expr, along | self.around)
+        if found == expr or self.context.kind(found) is not self.context.kind(expr):
+            return expr
+        return found
+
+    def _settled(self, expr: Expr, known: Hypotheses) -> Expr:
+        if expr in self.given:
+            return TRUE
+        match expr:
+            case Name(name=name) if name in self.true:
+                return TRUE
+            case Compare():
+                return self._compared(expr, known)
+            case Logical(op="and"):
+                parts = conjuncts(expr)
+                tests = {p for p in parts if self._tests(p, known)}
+                found = [p if p in tests else self._settled(p, known | tests) for p in parts]
+                return expr if found == parts else _joined(found)
+            case Logical(op="or", left=left, right=right):
+                left, right = self._settled(left, known), self._settled(right, known)
+                if TRUE in (left, right):
+                    return TRUE
+                if FALSE in (left, right):
+                    return right if left == FALSE else left
+                return Logical("or", left, right)
+            case Unary(op="not", operand=operand):
+                operand = self._settled(operand, known)
+                return negation(operand) if isinstance(operand, Bool) else Unary("not", operand)
+            case Choice(condition=condition, then=then, other=other):
+                condition, then, other = (self._settled(e, known) for e in (condition, then, other))
+                one = chosen(condition, then, other)
+                same = self.context.kind(one) is self.context.kind(expr)
+                return one if same else Choice(condition, then, other)
+            case _:
+                return rebuild(expr, tuple(self._part(c, known) for c in children(expr)))
+
+    def _part(self, expr: Expr, known: Hypotheses) -> Expr:
+        """A part of what is no condition: one that counts as a number stays."""
+        return expr if isinstance(expr, Compare | Logical) else self._settled(expr, known)
+
+    def _tests(self, part: Expr, known: Hypotheses) -> bool:
+        """Whether a condition is a test that lanes exist."""
+        return isinstance(part, Compare) and any(
+            self.prover.exists(name, part) for name in self.context.mentions(part)
+        )
+
+    def _compared(self, expr: Compare, known: Hypotheses) -> Expr:
+        """What is left of a chain of comparisons."""
+        runs: list[list[tuple[CompareOp, Expr, Expr]]] = [[]]
+        for pair in pairs(expr):
+            one = Compare((pair[0],), pair[1:])
+            if self._tests(one, known):
+                runs[-1].append(pair)
+            elif one in self.given or self._shows(one, known):
+                runs.append([])
+            elif uniform(one, self.values) and self._shows(turned(one), known):
+                return FALSE
+            else:
+                runs[-1].append(pair)
+        kept = [run for run in runs if run]
+        if kept == [list(pairs(expr))]:
+            return expr
+        return _joined([_chain(run) for run in kept])
+
+    def _shows(self, condition: Expr, known: Hypotheses) -> bool:
+        names = _variables(condition)
+        known = frozenset(h for h in known | self.around if _variables(h) <= names)
+        if (known, condition) not in self._shown:
+            if known not in self._known:
+                ordered = sorted(known, key=repr)
+                self._known[known] = self._known[frozenset()].knowing(ordered)
+            self._shown[known, condition] = self._known[known].shows(condition)
+        return self._shown[known, condition]
+
+    # What is true in every round
+
+    def _is_true(self, expr: Expr) -> bool:
+        """Whether a condition holds, in each round of the loops around."""
+        match expr:
+            case Bool(value=value):
+                return value
+            case Logical(op="or", left=left, right=right):
+                return self._is_true(left) or self._is_true(right)
+            case Logical(op="and", left=left, right=right):
+                return self._is_true(left) and self._is_true(right)
+            case Name(name=name):
+                return name in self.true or self._is_true_tile(self.context.defined.get(name))
+            case _:
+                return False
+
+    def _is_true_tile(self, item: Tile | None) -> bool:
+        match item:
+            case Map(value=value):
+                along = self._exist(self.context.varies(value))
+                return self._is_true(self._settled(value, along | self.around))
+            case Fold(op="any", over=over, value=value, where=where):
+                known = self._exist(self.context.varies(value, where)) | self.around
+                settled = [self._settled(e, known) for e in (value, where)]
+                return self._some(over, self.context.conditions(_joined(settled)))
+            case _:
+                return False
+
+    def _some(self, over: Iterable[str], lanes: frozenset[Expr]) -> bool:
+        """Whether each tile has a lane that exists, and nothing else is asked for."""
+        axes = [self.kernel.axis(name) for name in over]
+        if not lanes <= {_less(Var(a.name), a.size) for a in axes}:
+            return False
+        return all(
+            self._shows(_less(Int(0), a.size), self.around)
+            if a.kind == "whole"
+            else self.prover.begins(a.name) and self.prover.ends(a.name)
+            for a in axes
+        )
+
+
+def _unpredicated(item: Statement) -> bool:
+    return isinstance(item, Dot | Fold | Scan | TopK) and item.where == TRUE
+
+
+def _lanes(item: Statement) -> tuple[Expr, ...]:
+    """The expressions whose axes are those of a statement."""
+    return () if isinstance(item, Loop | If | Let) else expressions(item)
+
+
+def _variables(expr: Expr) -> frozenset[str]:
+    return frozenset(n.name for n in subexpressions(expr) if isinstance(n, Var))
+
+
+def _less(a: Expr, b: Expr) -> Expr:
+    return Compare(("<",), (a, b))
+
+
+def _chain(run: list[tuple[CompareOp, Expr, Expr]]) -> Expr:
+    ops = tuple(op for op, _, _ in run)
+    return Compare(ops, (run[0][1], *(right for _, _, right in run)))
+
+
+def _joined(parts: list[Expr]) -> Expr:
+    """All of some conditions."""
+    found: Expr = TRUE
+    for part in parts:
+        if part == FALSE:
+            return FALSE
+        if part != TRUE:
+            found = part if found == TRUE else Logical("and", found, part)
+    return found
