@@ -1,0 +1,1 @@
+"""The Triton backend: plans as kernels for NVIDIA and AMD devices."""
