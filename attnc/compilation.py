@@ -89,8 +89,8 @@ def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
     """Raises `InternalError` unless the plan after a pass is sound; without one, as it was made.
 
     It prints, and parses back to an equal plan. What tells about arguments, results and buffers is
-    as before; a pass may add values, and what is given. Once predicates become fills, lanes beyond
-    an extent are proved to change nothing.
+    as before; a pass may add values, and what is given, and how presence is told is its own. Once
+    predicates become fills, lanes beyond an extent are proved to change nothing.
     """
     from attnc.grammar.tiles import parse
     from attnc.ir.tiles_verify import verify as sound
@@ -104,7 +104,10 @@ def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
         raise InternalError(f"the plan does not parse back after {what}", text)
     kept = after.lets[: len(before.lets)]
     given = after.given[: len(before.given)]
-    if replace(before, kernels=()) != replace(after, kernels=(), lets=kept, given=given):
+    told = tuple(replace(b, presence="byte") for b in after.buffers)
+    around = replace(after, kernels=(), lets=kept, given=given, buffers=told)
+    bytes_ = tuple(replace(b, presence="byte") for b in before.buffers)
+    if replace(before, kernels=(), buffers=bytes_) != around:
         raise InternalError(f"{what} broke what is around kernels", text)
     wrong = next(unfilled(after), None) if legal else None
     if wrong is not None:

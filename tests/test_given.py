@@ -24,7 +24,7 @@ from attnc.ir.tiles import Plan
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.walk import children, rebuild, subexpressions
-from attnc.passes.tiling import implied, settled
+from attnc.passes.tiling import given, implied, settled
 from attnc.passes.tiling.given import Given
 from attnc.planning import planned
 from tests import examples, golden
@@ -147,7 +147,8 @@ def test_sound(name: str) -> None:
     assert Given()(done) is done
     for plan in (after, done):
         assert parse(Source("plan", tiles_printer.plan(plan))) == plan
-        assert replace(plan, given=(), kernels=()) == replace(before, kernels=())
+        same = replace(plan, given=(), kernels=(), buffers=before.buffers)
+        assert same == replace(before, kernels=())
 
 
 def comparisons(plan: Plan) -> set[str]:
@@ -447,6 +448,18 @@ def test_an_index_is_proved_by_what_is_given() -> None:
         verify(parse(Source("plan", without)))
 
 
+def test_presence_of_buffers_is_known() -> None:
+    """A buffer that is stored everywhere has no bytes, and its readers have no test."""
+    for name, text in (("linear", TEXTS["linear"]), ("apart", TEXTS["apart"])):
+        (buffer,) = Given()(plan_of(text)).buffers
+        assert buffer.presence == "all", name
+        assert "?" not in tiles_printer.plan(Given()(plan_of(text)))
+    partial = TEXTS["linear"].replace("where w > 0", "where n > e")
+    (buffer,) = Given()(plan_of(partial)).buffers
+    assert buffer.presence == "byte"
+    assert [*wrong(partial)] == []
+
+
 # Faults
 
 
@@ -494,6 +507,15 @@ def test_fault_of_a_test_of_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settled._Settler, "_tests", lambda *_: False)
     with pytest.raises(InternalError, match="does not test that lanes"):
         verify(Given()(plan_of(TEXTS["grouped"])))
+
+
+def test_fault_of_a_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A buffer that is stored in part is taken for one that is all there."""
+    partial = TEXTS["linear"].replace("where w > 0", "where n > e")
+    monkeypatch.setattr(given, "everywhere", lambda _: frozenset({"A_sum", "A"}))
+    found = Given()(plan_of(partial))
+    with pytest.raises(InternalError, match="this may be absent"):
+        verify(found)
 
 
 def test_fault_of_a_round(monkeypatch: pytest.MonkeyPatch) -> None:

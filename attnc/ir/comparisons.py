@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from attnc.ir.expr import Compare, CompareOp, Expr
@@ -21,6 +21,12 @@ def pairs(condition: Compare) -> Iterator[tuple[CompareOp, Expr, Expr]]:
     """The comparisons of a chain."""
     operands = condition.operands
     yield from zip(condition.ops, operands, operands[1:], strict=False)
+
+
+def chain(run: Sequence[tuple[CompareOp, Expr, Expr]]) -> Compare:
+    """The chain of some comparisons, each of which goes on where the one before ends."""
+    ops = tuple(op for op, _, _ in run)
+    return Compare(ops, (run[0][1], *(right for _, _, right in run)))
 
 
 def turned(condition: Compare) -> Compare:

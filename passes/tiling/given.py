@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from attnc.ir.comparisons import pairs
 from attnc.ir.expr import Compare, Expr, Int
-from attnc.ir.tiles import Plan
+from attnc.ir.integers import Integers
+from attnc.ir.tiles import Load, Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.walk import subexpressions
+from attnc.passes.tiling.everywhere import everywhere
 from attnc.passes.tiling.implied import required
 from attnc.passes.tiling.settled import settled
 
@@ -32,20 +34,38 @@ class Given:
         values = facts_of(plan).values
         tensors = tensor_sizes(plan)
         known = known_of(plan, values)
-        own = {_positive(size) for o in plan.outputs for size in tensors[o.name]}
+        own = {_positive(size) for o in plan.outputs for size in tensors[o.name]} | _run(plan)
         tested = set(_tested(plan))
         given = list(plan.given)
         for condition in required(plan, known):
-            # an output of size 0 has no point, whatever runs
+            # an output of size 0 has no point, whatever runs, and no program runs on such an axis
             if condition in own and condition not in tested:
                 continue
             if condition not in given and not known.shows(condition):
                 given.append(condition)
                 known = known.knowing([condition])
         found = replace(plan, given=tuple(given))
-        kernels = tuple(settled(found, kernel, known) for kernel in plan.kernels)
-        found = replace(found, kernels=kernels)
-        return plan if found == plan else found
+        while True:  # a kernel may be known to store all of what the next ones read
+            before, found = found, _settled(found, known)
+            if found == before:
+                return plan if found == plan else found
+
+
+def _settled(plan: Plan, known: Integers) -> Plan:
+    """The plan with what is known to hold left out, and the presence of buffers that have all."""
+    full = everywhere(plan)
+    kernels = tuple(settled(plan, kernel, known, full) for kernel in plan.kernels)
+    plan = replace(plan, kernels=kernels)
+    read = {s.tensor for k in kernels for s in statements(k.body) if isinstance(s, Load)}
+    full -= {tensor.removesuffix("?") for tensor in read if tensor.endswith("?")}
+    buffers = tuple(replace(b, presence="all") if b.name in full else b for b in plan.buffers)
+    return replace(plan, buffers=buffers)
+
+
+def _run(plan: Plan) -> set[Expr]:
+    """That parallel axes which all kernels have have coordinates."""
+    found = [{_positive(a.size) for a in k.axes if a.kind == "par"} for k in plan.kernels]
+    return set.intersection(*found) if found else set()
 
 
 def _positive(size: Expr) -> Expr:

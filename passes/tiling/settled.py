@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from attnc.ir.comparisons import pairs, turned
+from attnc.ir.comparisons import chain, pairs, turned
 from attnc.ir.expr import Bool, Choice, Compare, CompareOp, Expr, Int, Logical, Name, Unary, Var
 from attnc.ir.integers import Integers
 from attnc.ir.tiles import (
@@ -32,16 +32,19 @@ from attnc.ir.walk import children, rebuild, subexpressions
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.narrow import narrowed
-from attnc.passes.tiling.presence import FALSE, TRUE, chosen, conjuncts, negation
+from attnc.passes.tiling.presence import FALSE, TRUE, both, chosen, conjuncts, negation
 from attnc.passes.tiling.uniform import prover_of, uniform
 
 Hypotheses = frozenset[Expr]
 _Block = TypeVar("_Block", Loop, If)
 
 
-def settled(plan: Plan, kernel: Kernel, known: Integers) -> Kernel:
-    """A kernel without the conditions that are known to hold, or not to."""
-    found = _Settler(plan, kernel, known).kernel_()
+def settled(plan: Plan, kernel: Kernel, known: Integers, full: frozenset[str]) -> Kernel:
+    """A kernel without the conditions that are known to hold, or not to.
+
+    `full` are buffers that are present everywhere.
+    """
+    found = _Settler(plan, kernel, known, full).kernel_()
     return kernel if found == kernel else without_dead(narrowed(found))
 
 
@@ -53,7 +56,8 @@ class _Settler:
     where it counts, and nothing is taken from elsewhere. A test of that itself always stays.
     """
 
-    def __init__(self, plan: Plan, kernel: Kernel, known: Integers) -> None:
+    def __init__(self, plan: Plan, kernel: Kernel, known: Integers, full: frozenset[str]) -> None:
+        self.full: frozenset[str] = full
         self.kernel: Kernel = kernel
         self.context: Context = Context(plan, kernel)
         self.given: frozenset[Expr] = frozenset(plan.given)
@@ -62,6 +66,8 @@ class _Settler:
         self.filled: bool = any(_unpredicated(s) for s in statements(kernel.body))
         self.around: Hypotheses = frozenset(p for a in kernel.axes for p in in_program(a, ()))
         """What holds in the loops around; where a program runs, parallel axes have coordinates."""
+        self.looped: bool = False
+        """Whether a loop is around, whose flags are told behind it."""
         self.true: set[str] = set()
         """Tiles that are true in all lanes that exist, from here on."""
         self._known: dict[Hypotheses, Integers] = {frozenset(): known}
@@ -82,9 +88,22 @@ class _Settler:
         item = mapped(item, lambda e: self._of_kind(e, along))
         if isinstance(item, Load | Store):  # as they stand in the tests of it
             item = replace(item, index=own)
-        if isinstance(item, Map) and item.value == TRUE:
+        if isinstance(item, Load | Map | Fold) and self._holds(item):
             self.true.add(item.target)
         return item
+
+    def _holds(self, item: Load | Map | Fold) -> bool:
+        """Whether a tile is true wherever anyone looks."""
+        match item:
+            case Load(tensor=tensor, where=where):
+                # where more is tested than that lanes exist, there is anything
+                tests = conjuncts(self.context.valid(self.context.order))
+                full = tensor.endswith("?") and tensor.removesuffix("?") in self.full
+                return full and set(conjuncts(where)) <= {*tests, TRUE}
+            case Map(value=value):
+                return value == TRUE
+            case Fold():
+                return not self.looped and self._is_true_tile(item)
 
     def _block(self, item: Loop | If) -> Loop | If:
         starts = [
@@ -98,10 +117,11 @@ class _Settler:
         ranges = tuple(map(self._range, item.ranges))
         given = [self._of_kind(g, self._exist(self.context.varies(g))) for g in item.given]
         item = replace(item, ranges=ranges, given=tuple(g for g in given if g != TRUE))
-        before = self.around
+        before = self.around, self.looped
         self.around |= set(in_program(self.kernel.axis(item.axis), ranges))
+        self.looped = True
         found, true = self._inside(item)
-        self.around = before
+        self.around, self.looped = before
         if any(self._shows(_less(r.low, r.high), frozenset()) for r in ranges):
             self.true |= true  # a round sets it
         return found
@@ -162,7 +182,7 @@ class _Settler:
                 parts = conjuncts(expr)
                 tests = {p for p in parts if self._tests(p, known)}
                 found = [p if p in tests else self._settled(p, known | tests) for p in parts]
-                return expr if found == parts else _joined(found)
+                return expr if found == parts else both(*found)
             case Logical(op="or", left=left, right=right):
                 left, right = self._settled(left, known), self._settled(right, known)
                 if TRUE in (left, right):
@@ -207,7 +227,7 @@ class _Settler:
         kept = [run for run in runs if run]
         if kept == [list(pairs(expr))]:
             return expr
-        return _joined([_chain(run) for run in kept])
+        return both(*(chain(run) for run in kept))
 
     def _shows(self, condition: Expr, known: Hypotheses) -> bool:
         names = _variables(condition)
@@ -243,7 +263,7 @@ class _Settler:
             case Fold(op="any", over=over, value=value, where=where):
                 known = self._exist(self.context.varies(value, where)) | self.around
                 settled = [self._settled(e, known) for e in (value, where)]
-                return self._some(over, self.context.conditions(_joined(settled)))
+                return self._some(over, self.context.conditions(both(*settled)))
             case _:
                 return False
 
@@ -275,19 +295,3 @@ def _variables(expr: Expr) -> frozenset[str]:
 
 def _less(a: Expr, b: Expr) -> Expr:
     return Compare(("<",), (a, b))
-
-
-def _chain(run: list[tuple[CompareOp, Expr, Expr]]) -> Expr:
-    ops = tuple(op for op, _, _ in run)
-    return Compare(ops, (run[0][1], *(right for _, _, right in run)))
-
-
-def _joined(parts: list[Expr]) -> Expr:
-    """All of some conditions."""
-    found: Expr = TRUE
-    for part in parts:
-        if part == FALSE:
-            return FALSE
-        if part != TRUE:
-            found = part if found == TRUE else Logical("and", found, part)
-    return found
