@@ -99,6 +99,7 @@ class _Filler:
     def _body(self, body: tuple[Statement, ...]) -> tuple[Statement, ...]:
         found: list[Statement] = []
         self.made.append({})
+        outside = dict(self.project.known)
         for statement in body:
             item = self._of_lanes(statement)
             match item:
@@ -120,6 +121,7 @@ class _Filler:
                     if isinstance(item, Map) and item.kind is Kind.BOOL:
                         self.made[-1]["here", item.value] = item.target
         self.made.pop()
+        self.project.known = outside  # tiles do not leave the block they are defined in
         return tuple(found)
 
     def _of_lanes(self, item: Statement) -> Statement:
