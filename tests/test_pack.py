@@ -369,7 +369,7 @@ BY_HAND = """plan by_hand(Q[H,M,E], K[J,N,E], V[J,N,F], G: int) -> O[H,M,F], T[M
         coord c = m // 2 + h of M + H
         q[h,m,e]: float = load Q[h,m,e] where h < H and m < M and e < E else 0
         r[h,m]: float = reduce[sum,e](q)
-        top[]: float = reduce[max,h,m](r - 9 if h < H and m < M else -inf)
+        top[]: float = reduce[max,h,m](-abs(r) if h < H and m < M else -inf)
         all[]: float = reduce[sum,h,m](r if h < H and m < M else 0)
         for n in [max(0, low(h) - 1), min(N, high(m) + high(h) + 1)) partial
             carry o[h,m,f]: float = 0
