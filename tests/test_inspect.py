@@ -39,6 +39,8 @@ def test_attention_on_four_targets() -> None:
     assert found["arguments"]["Q"] == [1000, 128]
     assert found["arguments"]["N"] == 1003
     assert found["arguments"]["T_m"] == 128
+    assert found["stages"] == 1  # the module was told that it runs on an AMD device
+    assert found["refused"] == "not on a GPU"
     assert sorted(found["reports"]) == sorted(TARGETS)
     for target, report in found["reports"].items():
         kind = MATRIX[target]
@@ -48,8 +50,8 @@ def test_attention_on_four_targets() -> None:
         assert 200 < sum(report["inner"].values()) < sum(report["instructions"].values())
         assert 64 < report["registers"] <= 512
         assert report["spills"] <= 128
-        # Two tiles of keys or of values at once, 16 KiB each; AMD devices hold less.
-        assert 32 << 10 <= report["shared"] <= 112 << 10
+        # Two tiles of keys or of values at once, 16 KiB each; some devices hold one.
+        assert 24 << 10 <= report["shared"] <= 112 << 10
         assert report["fits"]
         assert 0 < report["seconds"] < 200
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -140,12 +140,15 @@ def compiled(
     return _report(target, code, registers, spills, int(kernel.metadata.shared), seconds)
 
 
-def recorded(module: ModuleType, call: Callable[[ModuleType], object]) -> list[Launch]:
-    """What an emitted module launches when it is called, in order; nothing runs.
+def recorded(
+    module: ModuleType, call: Callable[[ModuleType], object], target: str = "cuda:90"
+) -> list[Launch]:
+    """What an emitted module launches on a target when it is called, in order; nothing runs.
 
     `call` is handed the module: `lambda m: m.attention(q, k, v)` with tensors of the device
     "meta", whose results hold nothing.
     """
+    import torch
     from triton.runtime.jit import JITFunction
 
     launches: list[Launch] = []
@@ -155,13 +158,29 @@ def recorded(module: ModuleType, call: Callable[[ModuleType], object]) -> list[L
     ) -> None:
         launches.append(_launched(kernel, args, kwargs, grid))
 
-    original = JITFunction.run
-    JITFunction.run = record  # every launch goes through it
-    try:
+    # A module asks these two what it runs on; a kernel is launched by `run` alone.
+    where = {
+        "_device_of": lambda *_, **__: torch.device("meta"),
+        "_target_of": lambda _: target,
+    }
+    with contextlib.ExitStack() as stack:
+        for name, stands in where.items():
+            if hasattr(module, name):
+                stack.enter_context(_replaced(module, name, stands))
+        stack.enter_context(_replaced(JITFunction, "run", record))
         call(module)
-    finally:
-        JITFunction.run = original
     return launches
+
+
+@contextlib.contextmanager
+def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
+    """Another value of an attribute, for a while."""
+    kept = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, kept)
 
 
 def _launched(

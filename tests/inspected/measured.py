@@ -20,11 +20,20 @@ def meta(*shape, dtype=torch.bfloat16):
     return torch.empty(*shape, dtype=dtype, device="meta")
 
 
-def launched(E, **options):
+def launched(E, target="cuda:90", **options):
     """The only launch of a call."""
     q, k, v = meta(1000, E), meta(1003, E), meta(1003, E)
-    (launch,) = recorded(kernels, lambda module: module.attention(q, k, v, **options))
+    (launch,) = recorded(kernels, lambda module: module.attention(q, k, v, **options), target)
     return launch
+
+
+def refused():
+    """Why a call that is not recorded is refused: recording leaves nothing behind."""
+    try:
+        kernels.attention(meta(1000, 64), meta(1003, 64), meta(1003, 64))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def shown(report):
@@ -41,7 +50,14 @@ def targets():
     }
     about = [launch.kernel.__name__, launch.grid, launch.warps, launch.stages, launch.options]
     reports = {target: shown(launch.compiled(target)) for target in TARGETS}
-    return {"launch": about, "arguments": arguments, "reports": reports}
+    stages = launched(128, "hip:gfx942").stages
+    return {
+        "launch": about,
+        "arguments": arguments,
+        "reports": reports,
+        "stages": stages,
+        "refused": refused(),
+    }
 
 
 def changes():
