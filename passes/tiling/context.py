@@ -28,7 +28,7 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_walk import statements
-from attnc.ir.types import Kind
+from attnc.ir.types import Kind, Type
 from attnc.ir.walk import children
 from attnc.passes.tiling.presence import TRUE, both, conjuncts
 
@@ -63,6 +63,8 @@ class Context:
     kinds: dict[str, Kind] = field(default_factory=dict[str, Kind])
     stored: set[str] = field(default_factory=set[str])
     """What the kernel itself stores to."""
+    lets: dict[str, Expr] = field(default_factory=dict[str, Expr])
+    """The kernel's own numbers."""
 
     def __post_init__(self) -> None:
         self.facts = facts_of(self.plan)
@@ -70,6 +72,7 @@ class Context:
         self.steps: frozenset[str] = frozenset(a.name for a in self.kernel.axes if a.kind == "step")
         self.coords: dict[str, Expr] = {c.name: c.value for c in self.kernel.coords}
         self.taken: set[str] = {*self.order, *self.coords, *self.facts.values}
+        self.values: dict[str, Type] = dict(self.facts.values)
         self.add(self.kernel.body)
 
     def add(self, body: Iterable[Statement]) -> None:
@@ -82,8 +85,10 @@ class Context:
                         self._note(carry.name, carry.axes, carry.kind)
                 case Store(tensor=tensor):
                     self.stored.add(tensor)
-                case Let(name=name):
+                case Let(name=name, value=value):
                     self.taken.add(name)
+                    self.lets[name] = value
+                    self.values[name] = self.type(value)
                 case _:
                     self.defined[item.target] = item
                     self._note(item.target, item.axes, item.kind)
@@ -103,7 +108,11 @@ class Context:
 
     def kind(self, expr: Expr) -> Kind:
         """The kind of an expression over tiles."""
-        return TileTypes(self.facts.values, self.facts.types, self.kinds)(expr).kind
+        return self.type(expr).kind
+
+    def type(self, expr: Expr) -> Type:
+        """The type of an expression over tiles."""
+        return TileTypes(self.values, self.facts.types, self.kinds)(expr)
 
     def varies(self, *exprs: Expr) -> frozenset[str]:
         """The axes along which expressions vary; a step is a number."""

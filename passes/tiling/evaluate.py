@@ -30,6 +30,7 @@ from attnc.passes.tiling.classes import (
     NO,
     NUMBER,
     PINF,
+    POS,
     TRUTH,
     WHOLE,
     YES,
@@ -37,6 +38,7 @@ from attnc.passes.tiling.classes import (
 )
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.identities import identity
+from attnc.passes.tiling.scalars import extents, scalar
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Evaluator:
         match expr:
             case Int() | Float() | Bool():
                 return classes.of_constant(expr.value)
+            case Value(name=name) if name in self.context.lets:
+                return POS if self._positive(name) else self._any(expr)
             case Value() | Var():
                 return self._any(expr)
             case Name(name=name):
@@ -121,6 +125,12 @@ class Evaluator:
                 return self._any(expr)
             case _:
                 return self._any(expr)
+
+    def _positive(self, name: str) -> bool:
+        """Whether a number of the kernel is proved to be positive, and of moderate size."""
+        found = scalar(Value(name), self.context.lets)
+        known = extents(self.context.plan, self.context.kernel)
+        return found is not None and found.positive(known)
 
     def _any(self, expr: Expr) -> int:
         """Anything of its kind."""
