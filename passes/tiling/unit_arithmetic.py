@@ -17,10 +17,10 @@ from attnc.passes.tiling.unit_nodes import (
     LANES,
     Made,
     Nodes,
-    additive,
     cheapest,
     is_product,
     joined,
+    keeps_unit,
 )
 
 
@@ -79,7 +79,7 @@ class Arithmetic(ABC):
 
     def _multiplied(self, expr: Expr, unit: Scalar) -> Made | None:
         """An operand of a sum that ends with a product, which costs no more than the sum."""
-        return None if additive(expr) else cheapest(self.scaled(expr, unit))
+        return None if keeps_unit(expr) else cheapest(self.scaled(expr, unit))
 
     def _added(self, expr: Binary, left: Made | None, right: Made | None) -> Made | None:
         own = self.weight(expr)

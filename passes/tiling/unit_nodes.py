@@ -137,7 +137,7 @@ def power_unit(expr: Expr) -> Scalar | None:
             return None
 
 
-def additive(expr: Expr) -> bool:
+def keeps_unit(expr: Expr) -> bool:
     """Whether an expression has the unit of its operands."""
     match expr:
         case Unary(op="-") | Binary(op="+" | "-") | Choice():

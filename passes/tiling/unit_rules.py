@@ -23,9 +23,9 @@ from attnc.passes.tiling.unit_nodes import (
     Node,
     Nodes,
     Place,
-    additive,
     cheapest,
     joined,
+    keeps_unit,
     power_unit,
 )
 
@@ -68,7 +68,7 @@ class Rules(Arithmetic):
         Sums in it are not multiplied as a whole, but their operands, be they many: so what is
         equal on both sides of a difference is rounded in the same way, and stays equal.
         """
-        return self.exact(expr, unit) if additive(expr) else self.best(expr, unit)
+        return self.exact(expr, unit) if keeps_unit(expr) else self.best(expr, unit)
 
     def wanted(self, expr: Expr, unit: Scalar = ONE) -> Made:
         """The cheapest way to an expression in a unit that it can have."""
