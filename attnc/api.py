@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from attnc.backends import BACKENDS
-from attnc.backends.options import DTYPES, Options
+from attnc.backends import BACKENDS, DEVICES
+from attnc.backends.options import DTYPES, TARGETS, Options
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
 from attnc.grammar.format import formatted
 from attnc.grammar.scope import is_extent, suggestion
 from attnc.grammar.syntax import MAX_TEXT
+from attnc.ir import printer
 from attnc.ir.cascade import Cascade, Constant
 from attnc.ir.facts import Facts
 
@@ -118,26 +119,95 @@ def compile(  # noqa: A001
     backend: str = "numpy",
     dtype: str | None = None,
     static: Mapping[str, Constant] | None = None,
+    target: str | None = None,
+    nonfinite: str = "fast",
 ) -> str:
     """The text of a Python module that computes one cascade of a spec.
 
-    `dtype` (f16, bf16, f32, f64) fixes the element type of tensors that declare none, else it is
-    taken from each call. `static` fixes parameters. Raises `SpecError` for a spec that is not
-    valid and `UsageError` for a choice that does not fit it.
+    `backend` is `numpy`, which follows the text, or `triton`, whose kernels are derived. `dtype`
+    (f16, bf16, f32, f64) fixes the element type of tensors that declare none, else it is taken from
+    each call. `static` fixes parameters. With `triton`, `target` (cuda:80, cuda:90, cuda:100,
+    hip:gfx942) fixes the device, else each call tells, and `nonfinite="exact"` confines what is not
+    finite to those results that read it. Raises `SpecError` for a spec that is not valid, or that
+    the backend cannot print, and `UsageError` for a choice that does not fit it.
     """
-    facts = check(text, name).select(cascade)
-    return emit(facts, backend=backend, dtype=dtype, static=static or {})
+    found = check(text, name)
+    device = Device(target, nonfinite)
+    facts = found.select(cascade)
+    return emit(
+        facts,
+        backend=backend,
+        dtype=dtype,
+        static=static or {},
+        device=device,
+        source=found.source,
+    )
+
+
+@dataclass(frozen=True)
+class Device:
+    """What is asked of a kernel for a device; see `compile`."""
+
+    target: str | None = None
+    nonfinite: str = "fast"
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Those at which passes compare costs."""
+
+    def __post_init__(self) -> None:
+        if self.target is not None and self.target not in TARGETS:
+            listed = ", ".join(TARGETS)
+            raise UsageError(f"no target is called '{self.target}'; there are {listed}")
+        if self.nonfinite not in ("fast", "exact"):
+            raise UsageError(f"nonfinite is fast or exact, not '{self.nonfinite}'")
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is."""
+        return self != Device()
 
 
 def emit(
-    facts: Facts, *, backend: str, dtype: str | None, static: Mapping[str, Constant | str]
+    facts: Facts,
+    *,
+    backend: str,
+    dtype: str | None,
+    static: Mapping[str, Constant | str],
+    device: Device | None = None,
+    source: Source | None = None,
 ) -> str:
-    """The module of a checked cascade; `static` values may be texts, as from a command line."""
-    if backend not in BACKENDS:
-        raise UsageError(f"no backend is called '{backend}'; there is {', '.join(BACKENDS)}")
+    """The module of a checked cascade; `static` values may be texts, as from a command line.
+
+    With `source`, the text that was checked, what a backend cannot print is named at its place.
+    """
+    device = device or Device()
+    if backend not in BACKENDS and backend not in DEVICES:
+        listed = ", ".join((*BACKENDS, *DEVICES))
+        raise UsageError(f"no backend is called '{backend}'; there is {listed}")
     if dtype is not None:
         check_dtype(dtype)
-    return BACKENDS[backend](facts, Options(dtype, fixed(facts, static)))
+    options = Options(dtype, fixed(facts, static), target=device.target)
+    if backend in BACKENDS:
+        if device.asked:
+            raise UsageError(f"the backend {backend} follows the text; it has no devices")
+        return BACKENDS[backend](facts, options)
+    return _for_device(facts, backend, options, device, source)
+
+
+def _for_device(
+    facts: Facts, backend: str, options: Options, device: Device, source: Source | None
+) -> str:
+    from attnc.backends.refused import NotPrinted
+    from attnc.passes.tiling.lower import NotLowered
+    from attnc.planning import explained, refused, unprinted
+
+    source = source or Source("cascade", printer.cascade(facts.cascade))
+    try:
+        plan, notes = explained(facts, device.sizes, exact=device.nonfinite == "exact")
+        return DEVICES[backend](plan, options, notes)
+    except NotLowered as error:
+        raise refused(error, source) from None
+    except NotPrinted as error:
+        raise unprinted(error, backend, source) from None
 
 
 def check_dtype(dtype: str) -> None:
@@ -200,15 +270,25 @@ def explain(
     sizes: Mapping[str, int] | None = None,
     dtype: str = "f32",
     source: Source | None = None,
+    target: str | None = None,
 ) -> dict[str, object]:
     """What a cascade costs as written, and its kernels, as plain data; see `attnc.explanation`.
 
-    With `source`, the text that was checked, refusals name their lines.
+    With `source`, the text that was checked, refusals name their lines. With `target`, what its
+    Triton kernels become there; see `attnc.device_data`.
     """
     from attnc.explanation import explanation
 
     check_dtype(dtype)
-    return explanation(facts, sizes or {}, dtype, source)
+    given = sizes or {}
+    device = Device(target, sizes=given)
+    found = explanation(facts, given, dtype, source)
+    if target is None:
+        return found
+    from attnc.device_data import on_device
+
+    text = emit(facts, backend="triton", dtype=None, static={}, device=device, source=source)
+    return {**found, "device": on_device(facts, text, given, dtype, target)}
 
 
 def emit_tiled(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attnc.compilation import algebra
+from attnc.backends.refused import NotPrinted
+from attnc.compilation import algebra, tiling
 from attnc.errors import Diagnostic, Source, SpecError
+from attnc.ir import printer
 from attnc.ir.facts import Facts
+from attnc.ir.tiles import Plan
 from attnc.passes.algebra.pipeline import at_sizes
+from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
+from attnc.passes.tiling.pipeline import for_devices
 
 
 def planned(
@@ -26,7 +31,44 @@ def planned(
     return before, fuse(before, sizes, pieces)
 
 
+def for_device(
+    facts: Facts, sizes: Mapping[str, int] | None = None, *, exact: bool = False
+) -> Plan:
+    """The plan that a device is to run; raises `NotLowered`.
+
+    `exact`: what is not finite reaches those results alone that read it.
+    """
+    return explained(facts, sizes, exact=exact)[0]
+
+
+def explained(
+    facts: Facts, sizes: Mapping[str, int] | None = None, *, exact: bool = False
+) -> tuple[Plan, str]:
+    """The plan that a device is to run, and where it comes from: the cascade, and what is derived.
+
+    Raises `NotLowered`.
+    """
+    _, fused = planned(facts, sizes)
+    lines = printer.cascade(facts.cascade).splitlines()
+    for group in fused.partition.groups:
+        forms = [line for one in described(group.forms) for line in one.lines()]
+        if forms:
+            over = ", ".join(group.over)
+            lines += ["", f"Running reductions over {over}; ' marks what was before a tile:", ""]
+            lines += [f"    {line}" for line in forms]
+    for refusal in fused.refusals:
+        term = printer.expression(refusal.term)
+        lines += ["", f"Another pass for {refusal.tensor}: {term}: {refusal.reason}"]
+    return tiling(fused.plan, for_devices(exact=exact)), "\n".join(lines)
+
+
 def refused(error: NotLowered, source: Source) -> SpecError:
     """That tiles cannot do a term yet, at its place in the spec."""
     message = f"this cannot be tiled yet: {error.reason}"
+    return SpecError([Diagnostic(message, source, error.expr.span)])
+
+
+def unprinted(error: NotPrinted, backend: str, source: Source) -> SpecError:
+    """That a backend cannot print a term, at its place in the spec."""
+    message = f"the backend {backend} cannot do this yet: {error.reason}"
     return SpecError([Diagnostic(message, source, error.expr.span)])

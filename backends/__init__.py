@@ -1,4 +1,4 @@
-"""Backends: each prints a checked cascade as the text of a module."""
+"""Backends: each prints a checked cascade, or its plan, as the text of a module."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Final
 
 from attnc.backends.options import Options
 from attnc.ir.facts import Facts
+from attnc.ir.tiles import Plan
 
 Emit = Callable[[Facts, Options], str]
+EmitPlan = Callable[[Plan, Options, str], str]
+"""A plan, options, and notes for the head of the module."""
 
 
 def _numpy(facts: Facts, options: Options) -> str:
@@ -17,4 +20,14 @@ def _numpy(facts: Facts, options: Options) -> str:
     return emit(facts, options)
 
 
+def _triton(plan: Plan, options: Options, notes: str) -> str:
+    from attnc.backends.triton.emit import emit_plan
+
+    return emit_plan(plan, options, notes)
+
+
 BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
+"""Those that print the cascade."""
+
+DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton}
+"""Those that print its plan."""

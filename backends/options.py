@@ -12,11 +12,18 @@ from attnc.version import VERSION
 DTYPES: Final = ("f16", "bf16", "f32", "f64")
 """The floating types a kernel can have."""
 
+TARGETS: Final = ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942")
+"""The devices that a kernel can be printed for."""
+
 
 @dataclass(frozen=True)
 class Options:
-    """The floating type of untyped tensors (None: taken from the call) and fixed parameters."""
+    """The floating type of untyped tensors (None: taken from the call) and fixed parameters.
+
+    `target` is the device that a plan is printed for; None leaves that to the call.
+    """
 
     dtype: str | None = None
     static: Mapping[str, Constant] = field(default_factory=dict)
     version: str = VERSION
+    target: str | None = None

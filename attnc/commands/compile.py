@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from attnc.commands import passes
-from attnc.commands.common import add_spec, checked, pairs, show, sizes, write_text
+from attnc.commands.common import add_spec, pairs, read_spec, show, sizes, write_text
+from attnc.commands.kept import Kept
 from attnc.errors import UsageError
+
+if TYPE_CHECKING:
+    from attnc.api import Checked
 
 SUMMARY: Final = "write a spec as a kernel file"
 PIECES: Final = re.compile(r"[1-9]\d{0,3}")
@@ -19,7 +25,22 @@ def declare(parser: argparse.ArgumentParser) -> None:
     add_spec(parser)
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="file (-: print it)")
     parser.add_argument(
-        "--backend", default="numpy", metavar="NAME", help="what to emit: numpy (default)"
+        "--backend",
+        default="numpy",
+        metavar="NAME",
+        help="what to emit: numpy (default), or triton, for GPUs",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="DEVICE",
+        help="with triton: cuda:80, cuda:90, cuda:100 or hip:gfx942 (default: told by each call)",
+    )
+    parser.add_argument(
+        "--nonfinite",
+        default="fast",
+        metavar="HOW",
+        help="with triton: exact confines NaN and infinity to results that read them (fast: does "
+        "not)",
     )
     parser.add_argument(
         "--tiled",
@@ -50,16 +71,33 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compiles; warnings follow once the file is there."""
-    from attnc.api import emit, emit_tiled
+    from attnc.api import check
 
     static = dict(pairs(options.static, "--static"))
-    found = checked(options)
+    text, name = read_spec(options.spec)
+    kept = Kept.of(options, text)
+    emitted = kept.get()
+    if emitted is None:
+        found = check(text, name)
+        emitted = _emitted(options, found, static)
+        write_text(options, emitted)
+        show(found.warnings)
+        if not found.warnings:  # else they would be missing the next time
+            kept.put(emitted)
+    else:
+        write_text(options, emitted)
+    return 0
+
+
+def _emitted(options: argparse.Namespace, found: Checked, static: Mapping[str, str]) -> str:
+    from attnc.api import Device, emit, emit_tiled
+
     facts = found.select(options.cascade)
     passes.run(options, found)
     if options.tiled:
         if options.backend != "numpy":
             raise UsageError(f"--tiled is of the backend numpy, not of {options.backend}")
-        text = emit_tiled(
+        return emit_tiled(
             found,
             options.cascade,
             dtype=options.dtype,
@@ -67,13 +105,17 @@ def run(options: argparse.Namespace) -> int:
             sizes=sizes(options.size),
             pieces=_pieces(options.split),
         )
-    elif options.split:
+    if options.split:
         raise UsageError("--split is of --tiled: the text as written has no kernels")
-    else:
-        text = emit(facts, backend=options.backend, dtype=options.dtype, static=static)
-    write_text(options, text)
-    show(found.warnings)
-    return 0
+    device = Device(options.target, options.nonfinite, sizes(options.size))
+    return emit(
+        facts,
+        backend=options.backend,
+        dtype=options.dtype,
+        static=static,
+        device=device if options.backend != "numpy" else replace(device, sizes={}),
+        source=found.source,
+    )
 
 
 def _pieces(items: list[str]) -> dict[str, int]:

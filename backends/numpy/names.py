@@ -32,6 +32,11 @@ class Names:
             self._known[key] = self.fresh(name)
         return self._known[key]
 
+    def call(self, kind: str, name: str, wanted: str) -> str:
+        """Gives a spec's name a Python name that begins with another."""
+        self._known[(kind, name)] = self.fresh(wanted)
+        return self._known[(kind, name)]
+
     def fresh(self, name: str) -> str:
         """`name`, or the first of `name_`, `name_2`, ... that is free."""
         candidate, number = name, 1

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from attnc.passes.tiling.confine import Confine
 from attnc.passes.tiling.context import PlanPass
 from attnc.passes.tiling.extremes import Extremes
 from attnc.passes.tiling.fills import Fills
+from attnc.passes.tiling.given import Given
 from attnc.passes.tiling.guards import Guards
 from attnc.passes.tiling.invariant import Invariant
 from attnc.passes.tiling.known import Known
 from attnc.passes.tiling.legalise import Dead
+from attnc.passes.tiling.matrix import MatrixOperands
+from attnc.passes.tiling.pack import Pack
+from attnc.passes.tiling.preload import Preload
 from attnc.passes.tiling.rows import Rows
+from attnc.passes.tiling.units import Units
 
 TILING: Final[tuple[PlanPass, ...]] = (
     Invariant(),
@@ -27,6 +33,19 @@ TILING: Final[tuple[PlanPass, ...]] = (
 predicates are still there; then these become fills, extremes first, since what is computed from
 filled values needs none of its own; fills and guards that others imply go. What fills have brought
 into loops leaves them again."""
+
+
+def for_devices(*, exact: bool = False) -> tuple[PlanPass, ...]:
+    """The passes on a plan that a device is to run.
+
+    What sizes alone decide goes first, and again when rows are told. `exact`: what is not finite
+    reaches those alone who read it; that needs the predicates, too. Units come last, when what
+    loops do is settled; then operands are rounded, and ranks packed, which other passes need not
+    know.
+    """
+    first = (Given(), Confine()) if exact else (Given(),)
+    last = (Given(), Units(), Invariant(), Preload(), Dead(), MatrixOperands(), Pack())
+    return (*first, *TILING, *last)
 
 
 def filled(step: PlanPass) -> bool:

@@ -1,0 +1,425 @@
+"""The statements of a kernel as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from attnc.backends.numpy.layout import INDENT
+from attnc.backends.refused import NotPrinted
+from attnc.backends.triton.addresses import Addresses
+from attnc.backends.triton.needless import Needless
+from attnc.backends.triton.products import Products
+from attnc.backends.triton.reductions import Reductions
+from attnc.backends.triton.scope import KernelScope
+from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
+from attnc.backends.triton.updates import Updates, updates
+from attnc.ir import printer
+from attnc.ir.cascade import Constant
+from attnc.ir.expr import Apply, Expr, Int
+from attnc.ir.tiles import (
+    Carry,
+    Dot,
+    Fold,
+    If,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Range,
+    Scan,
+    Statement,
+    Store,
+    TopK,
+)
+from attnc.ir.tiles_walk import names
+from attnc.ir.tiles_walk import statements as walk
+from attnc.ir.types import Kind
+
+WIDENED: Final = {
+    "f16": Held.F32,
+    "bf16": Held.F32,
+    "f8e4m3": Held.F32,
+    "f8e5m2": Held.F32,
+    "i8": Held.I32,
+    "u8": Held.I32,
+}
+"""What elements are held in that reading widens."""
+
+RANGES: Final = {"i32": (-(2**31), 2**31 - 1), "i8": (-128, 127), "u8": (0, 255)}
+"""What integer outputs can be; what is beyond is absent."""
+
+
+@dataclass
+class Body:
+    """Prints statements."""
+
+    scope: KernelScope
+    lines: list[str] = field(default_factory=list[str])
+    depth: int = 1
+    given: frozenset[Expr] = frozenset()
+    """Conditions that hold for every lane of the range that is printed."""
+    _aliases: dict[str, str] = field(default_factory=dict[str, str])
+    _ready: dict[str, Term] = field(default_factory=dict[str, Term])
+    """What is added to a product, where it has been computed already."""
+
+    def __post_init__(self) -> None:
+        self.expression = self.scope.text
+        self.addresses = Addresses(self.scope)
+        self.products = Products(self.scope)
+        self.reductions = Reductions(self.scope)
+        self.needless = Needless(self.scope.context)
+        loads = [s for s in walk(self.scope.kernel.body) if isinstance(s, Load)]
+        self._reloaded = {s.tensor.removesuffix("?") for s in loads} & self.scope.context.stored
+
+    def line(self, text: str, note: str = "") -> None:
+        """Appends a line, with a note where there is room."""
+        line = INDENT * self.depth + text
+        if note and len(line) + len(note) + 4 <= printer.WIDTH:
+            line += f"  # {note}"
+        self.lines.append(line)
+
+    def statements(self, body: Sequence[Statement], found: Updates | None = None) -> None:
+        """Prints statements in order."""
+        self._ahead(found, -1)
+        for place, item in enumerate(body):
+            self._statement(item)
+            self._ahead(found, place)
+
+    def _ahead(self, found: Updates | None, place: int) -> None:
+        """What is added to products that come later."""
+        for item, addend in found.early.get(place, []) if found else []:
+            matrix = self.products.matrices[self.products.sums[item.target][0].target]
+            axes = (matrix.rows, matrix.columns)
+            python = self.scope.names.of("tile", self._aliases[item.target])
+            text = self.scope.full(self._value(addend, item.kind), axes, item.kind)
+            self.line(f"{python} = {text}")
+            self._ready[item.target] = Term(python, axes, HELD[item.kind])
+
+    def _statement(self, item: Statement) -> None:
+        match item:
+            case Load():
+                self._load(item)
+            case Map():
+                self._map(item)
+            case Dot():
+                if item.target not in self.products.added:
+                    self._define(item.target, self._dot(item), item.kind)
+            case Fold():
+                term = self.reductions.fold(item, self._truth, self._value)
+                self._define(item.target, term, item.kind)
+            case Let():
+                self._let(item)
+            case Loop():
+                self._loop(item)
+            case If():
+                self._if(item)
+            case Store():
+                self._store(item)
+            case Scan():
+                self._define(item.target, self._scan(item), item.kind)
+            case TopK():
+                term = self._value(item.value, self.scope.context.kind(item.value))
+                term = self.reductions.ranked(item, term, self._truth(item.where))
+                self._define(item.target, term, item.kind)
+
+    def _define(self, name: str, term: Term, kind: Kind) -> None:
+        """A line that gives a tile its name; what is carried is updated where it is."""
+        scope = self.scope
+        if term.text.isidentifier() and not term.literal and name not in self._aliases:
+            scope.tiles[name] = term
+            return
+        if name in self._aliases:
+            carried = scope.tiles[self._aliases[name]]
+            term = Term(scope.full(term, carried.axes, kind), carried.axes, carried.held)
+            python = carried.text
+        else:
+            python = scope.names.of("tile", name)
+        note = f"[{', '.join(term.axes)}]" if term.axes and python not in self._named else ""
+        self._named.add(python)
+        self.line(f"{python} = {self.expression.as_tensor(term)}", note)
+        scope.tiles[name] = Term(python, term.axes, term.held)
+
+    _same: dict[Expr, str] = field(default_factory=dict[Expr, str])
+    """Conditions on coordinates of the block, and the tiles that have them."""
+    _named: set[str] = field(default_factory=set[str])
+
+    def _truth(self, predicate: Expr) -> Term:
+        return self.expression(self.scope.folded(predicate, self.given))
+
+    def _value(self, expr: Expr, kind: Kind) -> Term:
+        return self.expression.in_kind(self.scope.folded(expr, self.given), kind)
+
+    # Memory
+
+    def _load(self, item: Load) -> None:
+        scope = self.scope
+        axes = self.addresses.natural(item.index, scope.dimensions(item.axes))
+        with scope.ordered(axes):
+            pointer = self.addresses.of(item.tensor, item.index, axes)
+            mask = self._truth(self.needless.mask(item.where))
+        varying = tuple(a for a in axes if a in pointer.axes or a in mask.axes)
+        text = spread(pointer, varying).text
+        if pointer.axes != varying:
+            text = f"tl.broadcast_to({text}, {scope.shape(varying)})"
+        parts = [text]
+        if not is_true(mask):
+            parts.append(f"mask={spread(mask, varying).text}")
+            if item.fill is not None:
+                parts.append(f"other={_constant(item.fill, item.kind)}")
+        term = self._loaded(item, Term(f"tl.load({', '.join(parts)})", varying, Held.TYPE))
+        self._define(item.target, term, item.kind)
+
+    def _loaded(self, item: Load, term: Term) -> Term:
+        """A tile as it is held: what only products take stays in the type it was loaded in."""
+        plan = self.scope.plan
+        declared = {i.name: i.element for i in plan.inputs}
+        if item.tensor.removesuffix("?") in {b.name for b in plan.buffers}:
+            return replace(term, held=HELD[item.kind])
+        element = declared[item.tensor]
+        if element is None:
+            return term if item.target in self.products.operands else self._to(term, Held.FLOAT)
+        if element in WIDENED:
+            return self._to(term, WIDENED[element])
+        return replace(term, held=HELD[item.kind])
+
+    def _to(self, term: Term, held: Held) -> Term:
+        return replace(term, text=f"{term.text}.to({held.value})", held=held)
+
+    def _store(self, item: Store) -> None:
+        scope = self.scope
+        if item.combine is not None:
+            raise NotPrinted(f"a store that combines by {item.combine}", item.value)
+        kind = scope.context.facts.types[item.tensor].kind
+        varying = scope.context.varies(*item.index, item.value, item.where, item.guard)
+        axes = self.addresses.natural(item.index, scope.dimensions(scope.context.sorted(varying)))
+        with scope.ordered(axes):
+            pointer = self.addresses.of(item.tensor, item.index, axes)
+            where = self._truth(item.where)
+            guard = self._truth(self.needless.mask(item.guard))
+            value = self._value(item.value, kind)
+            buffer = next((b for b in scope.plan.buffers if b.name == item.tensor), None)
+            if buffer is not None:
+                self._put(pointer, value, guard, axes)
+                if buffer.presence == "byte":
+                    here = self.addresses.of(f"{item.tensor}?", item.index, axes)
+                    self._put(here, where, guard, axes)
+                self._meet(item.tensor)
+                return
+            output = next(o for o in scope.plan.outputs if o.name == item.tensor)
+            if value.held is Held.I64 and output.element in RANGES:
+                where = self._in_range(where, value, RANGES[output.element])
+            if not is_true(where):
+                fill = Term(_constant(item.empty, kind), (), value.held, literal=True)
+                value = self.expression.call("tl.where", value.held, where, value, fill)
+            self._put(pointer, value, guard, axes)
+
+    def _in_range(self, where: Term, value: Term, limits: tuple[int, int]) -> Term:
+        low, high = (Term(str(x), (), Held.I64, literal=True) for x in limits)
+        for op, limit in ((">=", low), ("<=", high)):
+            inside = self.expression.infix(op, printer.COMPARE, value, limit, Held.BOOL)
+            if is_true(where):
+                where = inside
+            else:
+                where = self.expression.infix("&", printer.BIT_AND, where, inside, Held.BOOL)
+        return where
+
+    def _put(self, pointer: Term, value: Term, guard: Term, axes: tuple[str, ...]) -> None:
+        varying = tuple(a for a in axes if a in {*pointer.axes, *value.axes, *guard.axes})
+        parts = [spread(pointer, varying).text]
+        parts.append(self.expression.as_tensor(spread(value, varying)))
+        if not is_true(guard):
+            parts.append(f"mask={spread(guard, varying).text}")
+        self.line(f"tl.store({', '.join(parts)})")
+
+    def _meet(self, tensor: str) -> None:
+        """Lets all threads of a program see what was stored, where it loads that again."""
+        if tensor in self._reloaded:
+            self.line("tl.debug_barrier()")
+
+    # Values
+
+    def _map(self, item: Map) -> None:
+        if item.target in self.products.sums:
+            dot, addend = self.products.sums[item.target]
+            matrix = self.products.matrices[dot.target]
+            axes = (matrix.rows, matrix.columns)
+            onto = self._ready.pop(item.target, None)
+            if onto is None:
+                text = self.scope.full(self._value(addend, item.kind), axes, item.kind)
+                onto = Term(text, axes, HELD[item.kind])
+            self._define(item.target, self._dot(dot, onto), item.kind)
+            return
+        value = self.scope.folded(item.value, self.given)
+        if isinstance(value, Apply) and value.function == "rounded":
+            term = self.expression(value)
+            if item.target in self.products.only:
+                self.scope.tiles[item.target] = term
+            else:
+                self._define(item.target, term, item.kind)
+            return
+        if item.kind is Kind.BOOL:
+            value = self.needless.condition(item.target, value)
+            known = self._same.get(value)
+            if known is not None:
+                self.scope.tiles[item.target] = self.scope.tiles[known]
+                return
+            if not names(value):
+                self._same[value] = item.target
+        self._define(item.target, self._value(value, item.kind), item.kind)
+
+    def _dot(self, item: Dot, onto: Term | None = None) -> Term:
+        scope, held = self.scope, HELD[item.kind]
+        matrix = self.products.matrices.get(item.target)
+        if matrix is not None:
+            sides = (
+                self._operand(matrix.left, (matrix.rows, matrix.over)),
+                self._operand(matrix.right, (matrix.over, matrix.columns)),
+            )
+            if any(s.held is not Held.TYPE for s in sides):
+                left, right = (self.expression.held(s, held) for s in sides)
+                sides = left, right
+            parts = [*(s.text for s in sides), *([onto.text] if onto else [])]
+            precision = f'input_precision="ieee", out_dtype={held.value}'
+            text = f"tl.dot({', '.join(parts)}, {precision})"
+            return Term(text, (matrix.rows, matrix.columns), held)
+        left_tile, right_tile = (
+            self.expression.held(scope.tile(n), held) for n in (item.left, item.right)
+        )
+        term = self.expression.infix("*", printer.PRODUCT, left_tile, right_tile, held)
+        return self.reductions.reduced(
+            self.reductions.filtered(term, self._truth(item.where), "sum", item.kind),
+            "sum",
+            item.over,
+            item.kind,
+        )
+
+    def _scan(self, item: Scan) -> Term:
+        term = self.reductions.filtered(
+            self._value(item.value, item.kind), self._truth(item.where), item.op, item.kind
+        )
+        return self.reductions.running(term, item.op, item.over, item.kind, reverse=item.reverse)
+
+    def _operand(self, name: str, axes: tuple[str, ...]) -> Term:
+        """An operand of a product of matrices."""
+        term = self.scope.tile(name)
+        if set(term.axes) != set(axes):
+            text = f"tl.broadcast_to({spread(term, axes).text}, {self.scope.shape(axes)})"
+            term = Term(text, axes, term.held)
+        return permuted(term, axes)
+
+    def _let(self, item: Let) -> None:
+        scope, kind = self.scope, item.kind
+        scope.values[item.name] = scope.types()(item.value)
+        term = scope.hoisted(item.value, kind) if kind.floating else None
+        if term is None:
+            term = self._value(item.value, kind)
+            if not term.text.isidentifier():
+                python = scope.names.of("value", item.name)
+                self.line(f"{python} = {term.text}")
+                term = Term(python, (), term.held)
+        scope.locals[item.name] = term
+
+    # Blocks
+
+    def _starts(self, carries: tuple[Carry, ...]) -> None:
+        for carry in carries:
+            axes = self.scope.dimensions(carry.axes)
+            text = self.scope.full(self._value(carry.start, carry.kind), axes, carry.kind)
+            python = self.scope.names.of("tile", carry.name)
+            self.line(f"{python} = {text}", f"[{', '.join(axes)}]" if axes else "")
+            self._named.add(python)
+            self.scope.tiles[carry.name] = Term(python, axes, HELD[carry.kind])
+
+    def _inside(self, item: Loop | If) -> None:
+        """The body of a block, and what it carries brought along."""
+        before, same = self._aliases, self._same
+        self._same = dict(same)
+        sums = {t: addend for t, (_, addend) in self.products.sums.items()}
+        found = updates(item.body, item.carries, sums)
+        self._aliases = {**before, **found.aliases}
+        self.statements(item.body, found)
+        self._nexts([c for c in item.carries if c.name not in found.aliases.values()])
+        self._aliases, self._same = before, same
+
+    def _nexts(self, carries: Sequence[Carry]) -> None:
+        """What a block carries, for the next round; all at once where one reads another."""
+        texts: list[tuple[str, str]] = []
+        stale: set[str] = set()
+        together = False
+        for carry in carries:
+            together = together or bool(names(carry.next) & stale)
+            stale.add(carry.name)
+            tile = self.scope.tiles[carry.name]
+            value = self._value(carry.next, carry.kind)
+            texts.append((tile.text, self.scope.full(value, tile.axes, carry.kind)))
+        if together:
+            left, right = (", ".join(side) for side in zip(*texts, strict=True))
+            texts = [(left, right)]
+        for target, text in texts:
+            self.line(f"{target} = {text}")
+
+    def _loop(self, item: Loop) -> None:
+        self._starts(item.carries)
+        for part in reversed(item.ranges) if item.backward else item.ranges:
+            self._range(item, part)
+
+    def _range(self, item: Loop, part: Range) -> None:
+        scope, axis = self.scope, item.axis
+        low, high = self.expression(part.low), self.expression(part.high)
+        end = high.text
+        if not (high.literal or end.isidentifier()):
+            end = scope.names.fresh(f"{axis}_end")
+            self.line(f"{end} = {high.text}")
+        tiled = scope.is_tile(axis)
+        step = None if part.step == Int(1) else self.expression(part.step)
+        stride = scope.size_of(axis) if tiled else "1"
+        if step is not None:
+            stride = f"{stride} * {step.at(printer.PRODUCT + 1)}" if tiled else step.text
+        bounds = [low.text, end, *([] if stride == "1" else [stride])]
+        counter = scope.start_of(axis) if tiled else scope.variable(axis).text
+        if item.backward:
+            turn = scope.names.fresh(f"{axis}_turn")
+            rounds = scope.names.fresh(f"{axis}_rounds")
+            self.line(f"{rounds} = tl.cdiv({end} - {low.at(printer.SUM + 1)}, {stride})")
+            self.line(f"for {turn} in range(0, {rounds}):")
+            self.depth += 1
+            self.line(f"{counter} = {low.text} + ({rounds} - 1 - {turn}) * ({stride})")
+        else:
+            self.line(f"for {counter} in range({', '.join(bounds)}):")
+            self.depth += 1
+        before, known = self.given, scope.ends.get(axis)
+        scope.ends[axis] = end
+        scope.whole_ends[axis] = part.high == scope.axis(axis).size
+        if part.full:
+            self.given = self.given | frozenset(item.given)
+        if tiled:
+            lanes = f"tl.arange(0, {scope.size_of(axis)}).to(INDEX)"
+            scaled = lanes if step is None else f"{lanes} * {step.at(printer.PRODUCT + 1)}"
+            self.line(f"{scope.variable(axis).text} = {counter} + {scaled}")
+        self._inside(item)
+        self.depth -= 1
+        self.given = before
+        if known is None:
+            del scope.ends[axis]
+        else:
+            scope.ends[axis] = known
+
+    def _if(self, item: If) -> None:
+        self._starts(item.carries)
+        self.line(f"if {self._truth(item.condition).text}:")
+        self.depth += 1
+        self._inside(item)
+        self.depth -= 1
+
+
+def is_true(term: Term) -> bool:
+    """Whether a condition holds everywhere, as its text says."""
+    return term.literal and term.text == "True"
+
+
+def _constant(value: Constant, kind: Kind) -> str:
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return f'float("{value}")'
+    return repr(float(value)) if kind.floating else repr(value)

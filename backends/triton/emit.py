@@ -1,0 +1,58 @@
+"""A plan as a module of Triton kernels that stands alone."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from attnc.backends.options import Options
+from attnc.backends.triton.kernel import printed
+from attnc.backends.triton.launch import Launcher
+from attnc.backends.triton.layout import INDENT
+from attnc.backends.triton.library import helpers
+from attnc.ir.printer import WIDTH
+from attnc.ir.tiles import Plan
+
+
+def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
+    """The text of a module with one function named as the plan.
+
+    It imports torch and triton. Tensors come in declared order, parameters by keyword, outputs go
+    in order, as a tuple when there are several. `notes` are for its head.
+    """
+    kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
+    launcher = Launcher(plan, options, kernels)
+    wrapper = "\n".join(launcher.text())
+    bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
+    on_device = helpers("device.py", bodies)
+    around = helpers("runtime.py", wrapper)
+    imports = ["import torch", "import triton", "import triton.language as tl"]
+    if "math." in wrapper or any("math." in h for h in around):
+        imports = ["import math", "", *imports]
+    parts = [*_title(plan, options, notes), "", *imports, "", f'_KERNEL = "{plan.name}"']
+    parts += ["", f'__all__ = ["{launcher.function}"]', "", "", bodies, "", "", wrapper]
+    for helper in (*on_device, *around):
+        parts += ["", "", helper]
+    return "\n".join(parts) + "\n"
+
+
+def _title(plan: Plan, options: Options, notes: str) -> list[str]:
+    """What the module is and where it comes from."""
+    target = f" on {options.target}" if options.target else ""
+    lines = [f'"""{plan.name}: emitted by attnc {options.version} for Triton{target}.']
+    if notes:
+        lines += ["", *(INDENT + line if line else "" for line in _wrapped(notes))]
+    return [*lines, '"""']
+
+
+def _wrapped(notes: str) -> Iterator[str]:
+    """Lines of at most the width, those that go on indented more."""
+    for line in notes.splitlines():
+        start = line[: len(line) - len(line.lstrip())]
+        yield from textwrap.wrap(
+            line,
+            WIDTH - len(INDENT),
+            subsequent_indent=start + INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]

@@ -1,0 +1,191 @@
+"""One kernel of a plan as the text of a Triton function."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+
+from attnc.backends.triton.addresses import Tensor
+from attnc.backends.triton.body import Body
+from attnc.backends.triton.layout import INDENT, laid_out
+from attnc.backends.triton.model import Model
+from attnc.backends.triton.schedule import tiled
+from attnc.backends.triton.scope import Argument, KernelScope
+from attnc.backends.triton.terms import HELD, Held
+from attnc.ir import printer
+from attnc.ir.expr import Expr, Value
+from attnc.ir.printer import ATOM
+from attnc.ir.tiles import Kernel, Plan, Store
+from attnc.ir.tiles_walk import statements
+from attnc.passes.tiling.context import Context
+
+
+@dataclass
+class Printed:
+    """The text of a kernel, and what its launch has to give."""
+
+    name: str
+    lines: list[str]
+    tensors: tuple[Tensor, ...]
+    values: tuple[str, ...]
+    """Values of the plan that the kernel takes."""
+    sizes: tuple[Expr, ...]
+    """Sizes of axes that it takes, too."""
+    hoists: tuple[Argument, ...]
+    parallel: tuple[str, ...]
+    tiles: tuple[tuple[str, str], ...]
+    """Tiled and whole axes with the names of their tiles' sizes."""
+    constants: tuple[str, ...]
+    """Those of `INDEX`, `FLOAT` and `TYPE` that the kernel takes."""
+    scope: KernelScope = field(repr=False)
+    model: Model = field(repr=False)
+
+
+def printed(plan: Plan, kernel: Kernel, function: str) -> Printed:
+    """The text of a kernel."""
+    context = Context(plan, kernel)
+    return KernelText(KernelScope(plan, kernel, context, tiled(context)), function).printed()
+
+
+@dataclass
+class KernelText:
+    """Prints one kernel."""
+
+    scope: KernelScope
+    function: str
+
+    def printed(self) -> Printed:
+        """The text, with what it takes."""
+        scope = self.scope
+        body = Body(scope)
+        body.statements(scope.kernel.body)
+        programs = self._programs()
+        tensors = tuple(body.addresses.tensors.values())
+        casts = [
+            f"{local} = tl.full((), {argument.name}, {HELD[kind].value})"
+            for (_, kind), (argument, local) in scope.hoists.items()
+        ]
+        wide = [
+            f"{name} = tl.cast({name}, INDEX)"
+            for name in (scope.names.of("value", v) for v in scope.used if self._is_free(v))
+        ]
+        head = [*programs, *body.addresses.factors(), *wide, *casts, *body.addresses.prologue]
+        text = "\n".join([*head, *body.lines])
+        constants = tuple(n for n in ("INDEX", "FLOAT", "TYPE") if n in text)
+        tiles = tuple(
+            (a.name, scope.size_of(a.name)) for a in scope.kernel.axes if scope.is_tile(a.name)
+        )
+        arguments, free = self._arguments(tensors, tiles, constants)
+        listed = ", ".join(f'"{n}"' for n in free)
+        decorator = f"@triton.jit(do_not_specialize=[{listed}])" if listed else "@triton.jit"
+        lines = [*laid_out(decorator), f"def {self.function}(", *arguments, "):"]
+        lines.append(f"{INDENT}{self._docstring()}")
+        lines += [x for line in head for x in laid_out(INDENT + line)]
+        lines += [x for line in body.lines for x in laid_out(line)]
+        hoists = {a.name: a for a, _ in scope.hoists.values()}
+        return Printed(
+            self.function,
+            lines,
+            tensors,
+            tuple(scope.used),
+            tuple(scope.sizes.values()),
+            tuple(hoists.values()),
+            tuple(a.name for a in scope.kernel.axes if a.kind == "par"),
+            tiles,
+            constants,
+            scope,
+            Model(scope, body.products),
+        )
+
+    def _is_free(self, value: str) -> bool:
+        """Whether a value is an integer of any size: a parameter, or what is made of some."""
+        return value in self.scope.bounds and self.scope.bounds[value][0] < 0
+
+    def _arguments(
+        self,
+        tensors: tuple[Tensor, ...],
+        tiles: tuple[tuple[str, str], ...],
+        constants: tuple[str, ...],
+    ) -> tuple[list[str], list[str]]:
+        """The lines of the arguments, and the names of those that are not specialised."""
+        scope = self.scope
+        free: list[str] = []
+        lines = _filled([t.pointer for t in tensors]) if tensors else []
+        for tensor in tensors:
+            if tensor.strides:
+                free += tensor.strides[:-1]
+                lines.append(f"{INDENT}{', '.join(tensor.strides)},  # strides of {tensor.pointer}")
+        whole = {a.size for a in scope.kernel.axes if a.kind == "whole"}
+        names = {v: scope.names.of("value", v) for v in scope.used}
+        fixed = [n for v, n in names.items() if Value(v) in whole]
+        ranks = [n for v, n in names.items() if Value(v) not in whole]
+        free += ranks
+        ranks += scope.sizes
+        free += scope.sizes
+        if ranks:
+            lines += _filled(ranks)
+        hoists = {a.name: a for a, _ in scope.hoists.values()}
+        for argument in hoists.values():
+            free.append(argument.name)
+            shown = printer.expression(argument.value)
+            note = "" if shown == argument.name else f"  # {shown}"
+            lines.append(f"{INDENT}{argument.name}: tl.float64,{note}")
+        fixed += [size for _, size in tiles]
+        fixed += [t.factor for t in tensors if len(t.strides) > 1]
+        fixed += constants
+        lines += [f"{INDENT}{name}: tl.constexpr," for name in fixed]
+        return lines, free
+
+    def _docstring(self) -> str:
+        kernel = self.scope.kernel
+        stored = [s for s in statements(kernel.body) if isinstance(s, Store)]
+        made = ", ".join(dict.fromkeys(s.tensor for s in stored))
+        streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
+        how = f", in one pass over {', '.join(streamed)}" if streamed else ""
+        return f'"""{made}{how}."""'
+
+    def _programs(self) -> list[str]:
+        """Which tile of the parallel axes a program has, and coordinates."""
+        scope, kernel = self.scope, self.scope.kernel
+        lines: list[str] = []
+        parallel = [a for a in kernel.axes if a.kind == "par"]
+        if parallel:
+            lines.append("program = tl.program_id(0).to(tl.int64)")
+        for place, axis in enumerate(reversed(parallel)):
+            last = place == len(parallel) - 1
+            tile = scope.is_tile(axis.name)
+            size = scope.text(axis.size)
+            count = size.at(ATOM)
+            if tile:
+                count = f"tl.cdiv({size.text}, {scope.size_of(axis.name)})"
+            here = "program" if last else f"program % {count}"
+            if axis.name in kernel.reversed:
+                here = f"({count} - 1 - {here})"
+            if tile:
+                text = scope.variable(axis.name).text
+                start, width = scope.start_of(axis.name), scope.size_of(axis.name)
+                lines.append(f"{start} = ({here} * {width}).to(INDEX)")
+                lines.append(f"{text} = {start} + tl.arange(0, {width}).to(INDEX)")
+            else:
+                lines.append(f"{scope.variable(axis.name).text} = {here}")
+            if not last:
+                lines.append(f"program = program // {count}")
+        for axis in kernel.axes:
+            if axis.kind == "whole":
+                text = scope.variable(axis.name).text
+                lines.append(f"{text} = tl.arange(0, {scope.size_of(axis.name)}).to(INDEX)")
+        for coord in kernel.coords:
+            value = scope.text.held(scope.text(coord.value), Held.INT)
+            lines.append(f"{scope.variable(coord.name).text} = {value.text}")
+        return lines
+
+
+def _filled(names: list[str]) -> list[str]:
+    """Lines of arguments, as many on each as there is room for."""
+    return textwrap.wrap(
+        ", ".join(names) + ",",
+        printer.WIDTH,
+        initial_indent=INDENT,
+        subsequent_indent=INDENT,
+        break_long_words=False,
+    )

@@ -1,0 +1,399 @@
+"""What stands around kernels: the function that is called, its checks, and the launches."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.backends.numpy.layout import (
+    INDENT,
+    NUMPY_NAMES,
+    described,
+    indented,
+    keywords,
+    literal,
+)
+from attnc.backends.numpy.names import TAKEN, Names
+from attnc.backends.options import Options
+from attnc.backends.triton.host import Host, may_fail
+from attnc.backends.triton.kernel import Printed
+from attnc.backends.triton.layout import laid_out
+from attnc.backends.triton.sizes import Sizes
+from attnc.ir import printer
+from attnc.ir.cascade import Binding, Constant, Input, Require
+from attnc.ir.expr import Expr, Value
+from attnc.ir.facts import Facts
+from attnc.ir.printer import AND, PRODUCT
+from attnc.ir.tiles import Plan
+from attnc.ir.tiles_facts import facts_of, tensor_sizes
+from attnc.ir.types import Kind
+from attnc.ir.walk import subexpressions
+
+RESERVED: Final = TAKEN | {"tl", "triton", "torch", "math"}
+READERS: Final = {"int": "_int", "float": "_real", "bool": "_flag"}
+TORCH: Final = {
+    Kind.BOOL: "torch.bool",
+    Kind.I32: "torch.int32",
+    Kind.I64: "torch.int64",
+    Kind.F32: "torch.float32",
+    Kind.FLOAT: "_float",
+    Kind.F64: "torch.float64",
+}
+
+
+@dataclass
+class Launcher:
+    """Prints the wrapper of a plan's kernels."""
+
+    plan: Plan
+    options: Options
+    kernels: list[Printed]
+    names: Names = field(default_factory=lambda: Names(set(RESERVED)))
+    lines: list[str] = field(default_factory=list[str])
+    _renamed: dict[str, str] = field(default_factory=dict[str, str])
+    _also: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        self.facts: Facts = facts_of(self.plan)
+        self.function: str = self.names.of("function", self.plan.name)
+        for tensor in tensor_sizes(self.plan):
+            self.names.of("tensor", tensor)
+        for parameter in self.plan.parameters:
+            self.names.of("value", parameter.name)
+        for name in self.facts.values:
+            self.names.of("value", name)
+        self.host = Host(self.value)
+
+    def value(self, name: str) -> str:
+        """The Python name of a value."""
+        return self.names.of("value", name)
+
+    def tensor(self, name: str) -> str:
+        """The Python name of a tensor."""
+        if name.endswith("?"):
+            return self.names.of("presence", f"{self.names.of('tensor', name[:-1])}_here")
+        return self.names.of("tensor", name)
+
+    def text(self) -> list[str]:
+        """The lines of the functions."""
+        signature = self._signature()
+        handed = self._handed()
+        checked = self._checked()
+        shapes = self._shapes()
+        launched = self._launched()
+        return [
+            *laid_out(f"def {self.function}({signature}):"),
+            *indented(self._docstring()),
+            f"{INDENT}return _launch(*_check({self._forwarded()}))",
+            "",
+            "",
+            *laid_out(f"def _shapes({signature}):"),
+            f'{INDENT}"""The shapes of the outputs, from those of the inputs."""',
+            *_body(shapes),
+            "",
+            "",
+            *laid_out(f"def _check({signature}):"),
+            f'{INDENT}"""What `_launch` takes: tensors that are checked, sizes and values."""',
+            *_body(checked),
+            *_body([f"return {_tuple(handed)}"]),
+            "",
+            "",
+            *laid_out(f"def _launch({', '.join(handed)}):"),
+            f'{INDENT}"""Runs the kernels."""',
+            *_body(launched),
+        ]
+
+    # Arguments
+
+    def _signature(self) -> str:
+        """The arguments; a parameter whose name is taken has another and goes by both."""
+        tensors = [self.tensor(i.name) for i in self.plan.inputs]
+        free = [p for p in self.plan.parameters if p.name not in self.options.static]
+        if not free:
+            return ", ".join(tensors)
+        names = {p.name: self.value(p.name) for p in free}
+        self._renamed = {a: b for a, b in names.items() if a != b}
+        self._also = {a: b for a, b in self._renamed.items() if a not in tensors}
+        required = [names[p.name] for p in free if p.default is None and p.name not in self._also]
+        required += [
+            f"{names[p.name]}=None" for p in free if p.default is None and p.name in self._also
+        ]
+        optional = [f"{names[p.name]}={_python(p.default)}" for p in free if p.default is not None]
+        others = ["**_others"] if self._also else []
+        return ", ".join([*tensors, "*", *required, *optional, *others])
+
+    def _forwarded(self) -> str:
+        tensors = [self.tensor(i.name) for i in self.plan.inputs]
+        free = [p for p in self.plan.parameters if p.name not in self.options.static]
+        names = [self.value(p.name) for p in free]
+        others = ["**_others"] if self._also else []
+        return ", ".join([*tensors, *(f"{n}={n}" for n in names), *others])
+
+    def _docstring(self) -> list[str]:
+        takes = ", ".join(described(i) for i in self.plan.inputs) or "nothing"
+        gives = ", ".join(described(o) for o in self.plan.outputs)
+        lines = textwrap.wrap(f'"""{gives} from {takes}.', printer.WIDTH - len(INDENT))
+        if not self._renamed:
+            lines[-1] += '"""'
+            return lines
+        pairs = ", ".join(f"{a} as {b}" for a, b in self._renamed.items())
+        note = f"Parameters whose names are taken go by another: {pairs}."
+        if self._also:
+            name = next(iter(self._also))
+            note += f' The name as written works too: **{{"{name}": ...}}.'
+        return [*lines, "", *textwrap.wrap(note, printer.WIDTH - len(INDENT)), '"""']
+
+    def _handed(self) -> list[str]:
+        """What `_check` hands to `_launch`."""
+        tensors = [self.tensor(i.name) for i in self.plan.inputs]
+        return [*tensors, *map(self.value, self.facts.values), "_type", "_device"]
+
+    def _is_extent(self, name: str) -> bool:
+        return self.facts.variables.get(name.lower()) == Value(name)
+
+    # Checks
+
+    def _parameters(self) -> list[str]:
+        lines = [f'{n} = _named("{o}", {n}, _others)' for o, n in self._also.items()]
+        if self._also:
+            lines.append("_no_more(_others)")
+        for parameter in self.plan.parameters:
+            name = self.value(parameter.name)
+            if parameter.name in self.options.static:
+                value = _python(self.options.static[parameter.name])
+                lines.append(f"{name} = {value}  # fixed when this was compiled")
+                continue
+            read = f'{READERS[parameter.type]}("{parameter.name}", {name})'
+            if self._is_extent(parameter.name):
+                read = f'_size("{parameter.name}", {read})'
+            lines.append(f"{name} = {read}")
+        return lines
+
+    def _checked(self) -> list[str]:
+        lines = self._parameters()
+        declared = {s for i in self.plan.inputs for s in i.sizes}
+        given = {p.name for p in self.plan.parameters if self._is_extent(p.name)}
+        preset = sorted(n for n in given if n in declared)
+        pairs = ", ".join(f'"{n}": ({self.value(n)}, "the parameter {n}")' for n in preset)
+        if self.plan.inputs:
+            lines.append(f"_sizes = {{{pairs}}}")
+        for item in self.plan.inputs:
+            lines.append(self._tensor_check(item))
+        lines += self._type_of([i for i in self.plan.inputs if i.element is None])
+        names = {i.name: self.tensor(i.name) for i in self.plan.inputs}
+        lines.append(f"_device = _device_of(_k0, {keywords(names)})")
+        for item in self.plan.inputs:
+            if any(isinstance(s, str) for s in item.sizes):
+                left = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
+                lines.append(f"{_tuple(left)[1:-1]} = {self.tensor(item.name)}.shape")
+        return [*lines, *self._bindings(check=True)]
+
+    def _tensor_check(self, item: Input) -> str:
+        ranks = [f'"{s}"' if isinstance(s, str) else str(s) for s in item.sizes]
+        element = item.element or self.options.dtype
+        types = "_FLOATS" if element is None else f'("{_torch_name(element)}",)'
+        return f'_tensor("{item.name}", {self.tensor(item.name)}, {_tuple(ranks)}, {types}, _sizes)'
+
+    def _type_of(self, untyped: list[Input]) -> list[str]:
+        if self.options.dtype is not None:
+            return [f"_type = torch.{_torch_name(self.options.dtype)}"]
+        if not untyped:
+            return ["_type = torch.float32"]
+        names = {i.name: self.tensor(i.name) for i in untyped}
+        return [f"_type = _common({keywords(names)})"]
+
+    def _bindings(self, *, check: bool) -> list[str]:
+        lines = []
+        for statement in self.facts.cascade.statements:
+            match statement:
+                case Binding(name=name, value=value):
+                    text = self.host(value)
+                    if may_fail(value):
+                        text = f'_value("{name}", lambda: {text})'
+                    if self._is_extent(name):
+                        text = f'_size("{name}", {text})'
+                    lines.append(f"{self.value(name)} = {text}")
+                case Require(condition=condition) if check:
+                    lines.append(self._require(condition))
+                case _:
+                    pass
+        return lines
+
+    def _require(self, condition: Expr) -> str:
+        nodes = subexpressions(condition)
+        values = dict.fromkeys(n.name for n in nodes if isinstance(n, Value))
+        shown = keywords({v: self.value(v) for v in values})
+        text = printer.expression(condition)
+        rest = f", {shown}" if shown else ""
+        return f'_require("{text}", lambda: {self.host(condition)}{rest})'
+
+    def _shapes(self) -> list[str]:
+        lines = self._parameters()
+        for item in self.plan.inputs:
+            if item.sizes:
+                names = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
+                lines.append(f"{_tuple(names)[1:-1]} = {self.tensor(item.name)}")
+        lines += self._bindings(check=False)
+        return [*lines, f"return {_tuple([self._shape(o.name) for o in self.plan.outputs])}"]
+
+    def _shape(self, tensor: str) -> str:
+        return _tuple([self.host(s) for s in tensor_sizes(self.plan)[tensor]])
+
+    # Launches
+
+    def _launched(self) -> list[str]:
+        lines = ["_float = torch.float64 if _type == torch.float64 else torch.float32"]
+        buffers = {b.name: b for b in self.plan.buffers}
+        outputs = {o.name: o for o in self.plan.outputs}
+        for output in self.plan.outputs:
+            dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+            if output.name in buffers:
+                continue
+            made = f"torch.empty({self._shape(output.name)}, dtype={dtype}, device=_device)"
+            lines.append(f"{self.tensor(output.name)} = {made}")
+        for buffer in self.plan.buffers:
+            shape = self._shape(buffer.name)
+            made = f"torch.empty({shape}, dtype={TORCH[buffer.kind]}, device=_device)"
+            lines.append(f"{self.tensor(buffer.name)} = {made}")
+            if buffer.presence == "byte":
+                made = f"torch.empty({shape}, dtype=torch.bool, device=_device)"
+                lines.append(f"{self.tensor(buffer.name + '?')} = {made}")
+        if not any("_float" in x for x in lines[1:]):
+            lines.pop(0)
+        lines += self._nothing()
+        target = f'"{self.options.target}"' if self.options.target else "_target_of(_device)"
+        lines.append(f"_target = {target}")
+        for kernel in self.kernels:
+            lines += ["", *self._launch(kernel)]
+        lines.append("")
+        results = []
+        for name in outputs:
+            text = self.tensor(name)
+            if name in buffers:
+                text = self._finished(name)
+            results.append(text)
+        lines.append(f"return {', '.join(results)}")
+        return lines
+
+    def _nothing(self) -> list[str]:
+        """What is returned where sizes leave no point of any output."""
+        if not self.plan.given:
+            return []
+        holds = " and ".join(self.host(c, AND + 1) for c in self.plan.given)
+        if any(map(may_fail, self.plan.given)):
+            holds = f"_holds(lambda: {holds})"
+        test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
+        lines = [f"{test}  # no output has a point"]
+        results = []
+        for output in self.plan.outputs:
+            empty = _python(output.empty if output.empty is not None else 0)
+            dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+            text = f"{self.tensor(output.name)}.fill_({empty})"
+            if any(b.name == output.name for b in self.plan.buffers):
+                shape = self._shape(output.name)
+                text = f"torch.full({shape}, {empty}, dtype={dtype}, device=_device)"
+            results.append(text)
+        return [*lines, f"{INDENT}return {', '.join(results)}"]
+
+    def _finished(self, name: str) -> str:
+        """An output that kernels have read again: its absent points filled, in its own type."""
+        output = next(o for o in self.plan.outputs if o.name == name)
+        buffer = next(b for b in self.plan.buffers if b.name == name)
+        dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+        text = self.tensor(name)
+        if buffer.presence == "byte":
+            empty = _python(output.empty if output.empty is not None else 0)
+            text = f"torch.where({self.tensor(name + '?')}, {text}, {empty})"
+        return f"{text}.to({dtype})"
+
+    def _launch(self, kernel: Printed) -> list[str]:
+        scope = kernel.scope
+        lines: list[str] = []
+        strided = [t for t in kernel.tensors if t.strides]
+        taken = Names(set(self.names.used))
+        factors: dict[str, str] = {}
+        steps: dict[str, str] = {}
+        for tensor in strided:
+            name = self.tensor(tensor.name)
+            factors[tensor.name] = taken.of("factor", f"{name}_by")
+            steps[tensor.name] = taken.of("strides", f"{name}_strides")
+            lines.append(f"{factors[tensor.name]}, {steps[tensor.name]} = _strides({name})")
+        tiles = {axis: taken.of("tile", size) for axis, size in kernel.tiles}
+        lines += Sizes(kernel, self.host, tiles).lines()
+        counts = []
+        for axis in kernel.parallel:
+            size = self.host(scope.axis(axis).size, PRODUCT + 1)
+            if axis in tiles:
+                size = f"triton.cdiv({self.host(scope.axis(axis).size)}, {tiles[axis]})"
+            counts.append(size)
+        grid = " * ".join(counts) or "1"
+        lines.append(f"_programs = {grid}")
+        call: list[str] = [self.tensor(t.name) for t in kernel.tensors]
+        call += [f"*{steps[t.name]}" for t in strided]
+        whole = {a.size for a in scope.kernel.axes if a.kind == "whole"}
+        call += [self.value(v) for v in kernel.values if Value(v) not in whole]
+        call += [self.host(size) for size in kernel.sizes]
+        call += [self._hoisted(a.value) for a in kernel.hoists]
+        fixed = {
+            scope.names.of("value", v): self.value(v) for v in kernel.values if Value(v) in whole
+        }
+        fixed |= {size: tiles[axis] for axis, size in kernel.tiles}
+        fixed |= {t.factor: factors[t.name] for t in strided if len(t.strides) > 1}
+        spans = [
+            f"({self.tensor(t.name)}, {_tuple([str(r) for r in sorted(t.lanes)])})"
+            for t in kernel.tensors
+            if t.lanes
+        ]
+        declared = {s for i in self.plan.inputs for s in i.sizes}
+        numbers = [self.value(v) for v in kernel.values if v not in declared]
+        numbers += map(self.host, kernel.sizes)
+        types = {
+            "INDEX": f"_index([{', '.join(spans)}]{''.join(f', {n}' for n in numbers)})",
+            "FLOAT": "tl.float64 if _type == torch.float64 else tl.float32",
+            "TYPE": "_type_of(_type)",
+        }
+        fixed |= {n: types[n] for n in kernel.constants}
+        rows = [x for line in _filled_rows(call) for x in laid_out(line)]
+        rows += [f"{name}={text}," for name, text in fixed.items()]
+        rows += ["num_warps=_warps,", "num_stages=_stages,"]
+        rows.append("enable_fp_fusion=True,")
+        lines.append("if _programs:")
+        lines.append(f"{INDENT}{kernel.name}[(_programs,)](")
+        lines += [f"{INDENT * 2}{row}" for row in rows]
+        lines.append(f"{INDENT})")
+        return lines
+
+    def _hoisted(self, expr: Expr) -> str:
+        text = self.host(expr)
+        if isinstance(expr, Value):
+            return text
+        return f"_real_number(lambda: {text})" if may_fail(expr) else text
+
+
+def _filled_rows(texts: list[str]) -> list[str]:
+    """Arguments, as many in each line as there is room for."""
+    rows: list[str] = []
+    for text in texts:
+        if rows and len(rows[-1]) + len(text) + 2 <= printer.WIDTH - 3 * len(INDENT):
+            rows[-1] += f" {text},"
+        else:
+            rows.append(f"{text},")
+    return rows
+
+
+def _body(lines: list[str]) -> list[str]:
+    return [x for line in lines for x in laid_out(INDENT + line if line else "")]
+
+
+def _python(value: Constant) -> str:
+    text = literal(value)
+    return text.replace("np.inf", "math.inf").replace("np.nan", "math.nan")
+
+
+def _torch_name(element: str) -> str:
+    return "float8_e4m3fn" if element == "f8e4m3" else NUMPY_NAMES[element]
+
+
+def _tuple(texts: list[str]) -> str:
+    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"

@@ -1,0 +1,53 @@
+"""The helpers of modules as text: those that a text uses, and those that they use."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class _Helper:
+    text: str
+    uses: frozenset[str]
+
+
+@lru_cache(maxsize=4)
+def _helpers(file: str) -> dict[str, _Helper]:
+    source = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+    lines = source.splitlines()
+    found = {}
+    for node in ast.parse(source).body:
+        first = node.lineno
+        match node:
+            case ast.FunctionDef(name=name, decorator_list=decorators):
+                first = min([first, *(d.lineno for d in decorators)])
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                pass
+            case _:
+                continue
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - {name}
+        text = "\n".join(lines[first - 1 : node.end_lineno])
+        found[name] = _Helper(text, frozenset(names))
+    return found
+
+
+HELPER: Final = re.compile(r"\b_[a-z]\w*|\b_[A-Z]+\b")
+"""Names of helpers; none of a spec begins with an underscore."""
+
+
+def helpers(file: str, text: str) -> tuple[str, ...]:
+    """The texts of the helpers of a file that `text` needs, in the order of the file."""
+    known = _helpers(file)
+    wanted: set[str] = set()
+    stack = [name for name in set(HELPER.findall(text)) if name in known]
+    while stack:
+        name = stack.pop()
+        if name not in wanted:
+            wanted.add(name)
+            stack.extend(n for n in known[name].uses if n in known)
+    return tuple(h.text for name, h in known.items() if name in wanted and name != "_KERNEL")

@@ -1,0 +1,134 @@
+"""How large tiles are: what fits into registers and shared memory, counted for each kernel.
+
+Live tiles are counted where most of them live, those that a loop carries included, as formulas
+over the sizes of tiles; so are operands of products of matrices, which lie in shared memory once
+for each stage of the pipeline. The module tries sizes, the largest first, and takes the first that
+fits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Final, TypeAlias
+
+from attnc.backends.triton.products import Products
+from attnc.backends.triton.scope import KernelScope
+from attnc.ir.tiles import Dot, Fold, If, Load, Loop, Map, Statement, TopK
+from attnc.ir.tiles_walk import reads
+from attnc.ir.types import Kind
+
+Shape: TypeAlias = tuple[str, ...]
+
+NOMINAL: Final = {"rows": 128, "columns": 128, "others": 64, "whole": 64}
+"""Sizes at which shapes are compared."""
+
+COLUMNS: Final = 128
+"""Most columns of a tile along an axis that programs share out."""
+
+
+@dataclass
+class Model:
+    """What tiles of a kernel there are."""
+
+    scope: KernelScope
+    products: Products
+    roles: dict[str, str] = field(default_factory=dict[str, str])
+    """Of each axis of tiles: rows, columns, others or whole."""
+
+    def __post_init__(self) -> None:
+        axes = [a for a in self.scope.kernel.axes if self.scope.is_tile(a.name)]
+        columns = {m.columns for m in self.products.matrices.values()}
+        rows = {m.rows for m in self.products.matrices.values()}
+        for axis in axes:
+            if axis.kind == "whole":
+                self.roles[axis.name] = "whole"
+            elif axis.kind == "par" and axis.name in columns - rows:
+                self.roles[axis.name] = "columns"
+            elif axis.kind == "par" and "rows" not in self.roles.values():
+                self.roles[axis.name] = "rows"
+            else:
+                self.roles[axis.name] = "others"
+
+    def live(self) -> Counter[Shape]:
+        """The shapes of the tiles that live at once where most do."""
+        return max(self._moments(self.scope.kernel.body, Counter()), key=self._weight)
+
+    def operands(self) -> tuple[Counter[Shape], Counter[Shape]]:
+        """The shapes of operands of products that are loaded: once, and in each round."""
+        once: Counter[Shape] = Counter()
+        rounds: Counter[Shape] = Counter()
+        for item, depth in _deep(self.scope.kernel.body, 0):
+            if isinstance(item, Load) and item.target in self.products.operands:
+                (rounds if depth else once)[self._shape(item.axes)] += 1
+        return once, rounds
+
+    def _shape(self, axes: Shape) -> Shape:
+        return self.scope.dimensions(axes)
+
+    def _weight(self, shapes: Mapping[Shape, int]) -> int:
+        return sum(n * prod(NOMINAL[self.roles[a]] for a in s) for s, n in shapes.items())
+
+    def _moments(
+        self, body: tuple[Statement, ...], around: Counter[Shape]
+    ) -> Iterator[Counter[Shape]]:
+        """The tiles that live after each statement of a block and of those in it."""
+        yield around
+        made: dict[str, Shape] = {}
+        for place, item in enumerate(body):
+            later = [reads(s) for s in body[place + 1 :]]
+            needed = set().union(*later, reads(item))
+            alive = around + Counter(s for t, s in made.items() if t in needed)
+            match item:
+                case Loop(carries=carries, body=inner) | If(carries=carries, body=inner):
+                    after = set().union(*later) if later else set[str]()
+                    kept = around + Counter(s for t, s in made.items() if t in after)
+                    inside = kept + Counter(self._shape(c.axes) for c in carries)
+                    inside += Counter(
+                        s for t, s in made.items() if t in reads(item) and t not in after
+                    )
+                    yield from self._moments(inner, inside)
+                    made |= {c.name: self._shape(c.axes) for c in carries}
+                case Map() | Dot() | Fold() | Load() | TopK():
+                    shape = self._inner(item)
+                    yield alive + Counter([shape])
+                    if self._is_kept(item):
+                        made[item.target] = self._shape(item.axes)
+                case _:
+                    pass
+
+    def _inner(self, item: Map | Dot | Fold | Load | TopK) -> Shape:
+        """The shape of what a statement computes before it reduces."""
+        context = self.scope.context
+        match item:
+            case Fold(value=value, over=over, axes=axes):
+                return self._shape(context.sorted({*context.varies(value), *over, *axes}))
+            case Dot(target=target, left=left, right=right) if target not in self.products.matrices:
+                return self._shape(context.sorted({*context.axes[left], *context.axes[right]}))
+            case TopK(axes=axes, over=over):
+                return self._shape((*(a for a in axes if a != item.into), over, over))
+            case _:
+                return self._shape(item.axes) if self._is_kept(item) else ()
+
+    def _is_kept(self, item: Statement) -> bool:
+        """Whether a tile has registers of its own: neither an operand nor part of a sum."""
+        match item:
+            case Map(kind=Kind.BOOL) | Load(kind=Kind.BOOL):
+                return False  # a bit for each lane
+            case Load(target=target):
+                return target not in self.products.only
+            case Map(target=target):
+                return target not in self.products.only and target not in self.products.sums
+            case Dot(target=target):
+                return target not in self.products.added
+            case _:
+                return True
+
+
+def _deep(body: tuple[Statement, ...], depth: int) -> Iterator[tuple[Statement, int]]:
+    for item in body:
+        yield item, depth
+        if isinstance(item, Loop | If):
+            yield from _deep(item.body, depth + 1)

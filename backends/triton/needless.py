@@ -1,0 +1,115 @@
+"""Conditions that others imply, and so need no test of their own.
+
+Rows beyond an extent are computed and never stored: what holds of them does not matter, as long as
+no other row, and no memory, depends on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.ir.expr import Apply, Compare, Expr, Int, Logical, Name, Var
+from attnc.ir.integers import Integers
+from attnc.ir.tiles import Dot, Fold, Load, Map, Scan, Store, TopK
+from attnc.ir.tiles_known import known_of
+from attnc.ir.tiles_walk import conjuncts, names, statements
+from attnc.ir.walk import children, rebuild, subexpressions
+from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.presence import both
+
+MOST: Final = 12
+"""The most conditions among which one is looked for that others imply."""
+
+
+@dataclass
+class Needless:
+    """Leaves out conditions of one kernel."""
+
+    context: Context
+    _known: Integers = field(init=False)
+    _rows: tuple[Expr, ...] = field(init=False)
+    _strict: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        context, kernel = self.context, self.context.kernel
+        sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in kernel.coords}
+        bounds = [
+            Compare(("<=", "<"), (Int(0), _extreme(which, name), size))
+            for name, size in sizes.items()
+            for which in ("low", "high")
+        ]
+        self._known = known_of(context.plan, context.facts.values).knowing(bounds)
+        reduced = {
+            axis
+            for s in statements(kernel.body)
+            if isinstance(s, Dot | Fold | Scan | TopK)
+            for axis in (s.over if isinstance(s.over, tuple) else (s.over,))
+        }
+        free = {a.name for a in kernel.axes if a.kind == "par"} - reduced
+        coords = {c.name for c in kernel.coords if context.varies(c.value) <= free}
+        self._rows = tuple(
+            Compare(("<=", "<"), (Int(0), Var(name), sizes[name])) for name in (*free, *coords)
+        )
+        self._strict = self._on_memory()
+
+    def _on_memory(self) -> frozenset[str]:
+        """Tiles on which addresses and masks depend."""
+        body = self.context.kernel.body
+        found: set[str] = set()
+        for item in statements(body):
+            match item:
+                case Load(index=index, where=where):
+                    found |= names(*index, where)
+                case Store(index=index, guard=guard):
+                    found |= names(*index, guard)
+                case _:
+                    pass
+        size = -1
+        while size != len(found):
+            size = len(found)
+            for item in statements(body):
+                if isinstance(item, Map | Fold) and item.target in found:
+                    found |= names(item.value)
+        return frozenset(found)
+
+    def mask(self, predicate: Expr) -> Expr:
+        """A predicate on memory without what the rest of it implies."""
+        return self._reduced(predicate, ())
+
+    def condition(self, target: str, value: Expr) -> Expr:
+        """The value of a tile of truths, the same where rows are within their extents."""
+        return value if target in self._strict else self._reduced(value, self._rows)
+
+    def _reduced(self, predicate: Expr, given: tuple[Expr, ...]) -> Expr:
+        parts = list(conjuncts(predicate))
+        if not 1 < len(parts) <= MOST:
+            return predicate
+        for part in list(parts):
+            rest = [p for p in parts if p is not part]
+            if not (isinstance(part, Compare) and _plain(part)):
+                continue
+            hypotheses = [*given, *(_named(p) for p in rest if _plain(p))]
+            if self._known.knowing(hypotheses).shows(_named(part)):
+                parts = rest
+        return both(*parts)
+
+
+def _extreme(which: str, name: str) -> Expr:
+    """A coordinate of a tile's edge: one like any other."""
+    return Var(f"{which} {name}")
+
+
+def _named(expr: Expr) -> Expr:
+    """A condition with the edges of tiles as coordinates."""
+    match expr:
+        case Apply(function="low" | "high" as which, arguments=(Var(name=name),)):
+            return _extreme(which, name)
+        case _:
+            parts = children(expr)
+            return rebuild(expr, tuple(map(_named, parts))) if parts else expr
+
+
+def _plain(expr: Expr) -> bool:
+    """Whether a condition is about coordinates and values alone, without a choice."""
+    return not any(isinstance(n, Name | Logical) for n in subexpressions(expr))

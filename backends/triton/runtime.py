@@ -1,0 +1,246 @@
+# mypy: ignore-errors
+"""Helpers that emitted modules carry, around kernels; those that a module uses are copied.
+
+Each function stands alone with torch, triton and the others named in it.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+
+_KERNEL = "kernel"
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def _tensor(name, value, ranks, types, sizes):
+    """Checks a tensor's type, element type and sizes.
+
+    `ranks` names its ranks or gives their sizes; `sizes` remembers each rank's size and tensor.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{_KERNEL}: {name} must be a torch tensor, not {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{_KERNEL}: {name} must be a dense tensor, not {value.layout}")
+    shown = f"{name}[{','.join(map(str, ranks))}]"
+    if value.ndim != len(ranks):
+        raise ValueError(f"{_KERNEL}: {shown} has {len(ranks)} ranks, not {value.ndim}")
+    kind = str(value.dtype).removeprefix("torch.")
+    if kind not in types:
+        wanted = " or ".join(types)
+        raise TypeError(f"{_KERNEL}: {name} must be {wanted}, not {kind}")
+    for rank, size in zip(ranks, value.shape):
+        if isinstance(rank, int):
+            known, where = rank, "its declaration"
+        else:
+            known, where = sizes.setdefault(rank, (size, name))
+        if size != known:
+            place = f"rank {rank} of {shown}" if isinstance(rank, str) else f"a rank of {shown}"
+            raise ValueError(f"{_KERNEL}: {place} has size {size}, but {known} in {where}")
+        if size >= 2**29:
+            raise ValueError(f"{_KERNEL}: rank {rank} of {shown} has size {size}, 2**29 or more")
+    return value
+
+
+def _common(**tensors):
+    """The one element type of the tensors that declare none."""
+    (first, tensor), *rest = tensors.items()
+    for name, other in rest:
+        if other.dtype != tensor.dtype:
+            raise TypeError(
+                f"{_KERNEL}: {first} is {_name(tensor.dtype)} and {name} is {_name(other.dtype)}; "
+                "tensors without an element type share one"
+            )
+    return tensor.dtype
+
+
+def _name(dtype):
+    """What an element type is called."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _device_of(kernel, /, **tensors):
+    """The one device of all tensors, which must be a GPU unless kernels are interpreted."""
+    (first, tensor), *rest = tensors.items()
+    for name, other in rest:
+        if other.device != tensor.device:
+            raise ValueError(
+                f"{_KERNEL}: {first} is on {tensor.device} and {name} is on {other.device}; "
+                "all tensors must be on one device"
+            )
+    if tensor.device.type != ("cuda" if isinstance(kernel, triton.JITFunction) else "cpu"):
+        hint = " (TRITON_INTERPRET=1 runs it on cpu)" if tensor.device.type == "cpu" else ""
+        raise ValueError(f"{_KERNEL}: {first} is on {tensor.device}, not on a GPU{hint}")
+    return tensor.device
+
+
+def _int(name, value):
+    """An int parameter."""
+    kind = type(value).__name__
+    try:
+        number = None if isinstance(value, bool) else value.__index__()
+    except (AttributeError, TypeError):
+        number = None
+    if number is None:
+        raise TypeError(f"{_KERNEL}: {name} must be an int, not {kind}")
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{_KERNEL}: {name} = {number} does not fit 64 bits")
+    return number
+
+
+def _real(name, value):
+    """A float parameter."""
+    if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{_KERNEL}: {name} must be a float, not {type(value).__name__}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"{_KERNEL}: {name} is no float: {error}") from None
+
+
+def _flag(name, value):
+    """A bool parameter."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{_KERNEL}: {name} must be a bool, not {type(value).__name__}")
+    return value
+
+
+def _named(name, value, others):
+    """A parameter that goes by another name here; `**{name: value}` gives it too."""
+    value = others.pop(name, value)
+    if value is None:
+        raise TypeError(f"{_KERNEL}: the parameter {name} is missing")
+    return value
+
+
+def _no_more(others):
+    """Raises an error if a call names parameters that there are not."""
+    for name in others:
+        raise TypeError(f"{_KERNEL}: there is no parameter {name}")
+
+
+def _size(name, value):
+    """An extent, which is never negative."""
+    if value < 0:
+        raise ValueError(f"{_KERNEL}: the extent {name} = {value} is negative")
+    if value >= 2**29:
+        raise ValueError(f"{_KERNEL}: the extent {name} = {value} is 2**29 or more")
+    return value
+
+
+def _value(name, formula):
+    """A binding, which must be present."""
+    try:
+        return formula()
+    except (ZeroDivisionError, OverflowError):
+        raise ValueError(
+            f"{_KERNEL}: {name} is absent (a division by zero, or a cast out of range)"
+        ) from None
+
+
+def _holds(formula):
+    """Whether a condition on sizes and parameters holds; one that is absent does not."""
+    try:
+        return bool(formula())
+    except (ZeroDivisionError, OverflowError):
+        return False
+
+
+def _require(text, formula, /, **values):
+    """Raises an error unless a requirement holds."""
+    if not _holds(formula):
+        shown = ", ".join(f"{name} = {value}" for name, value in values.items())
+        raise ValueError(f"{_KERNEL}: `require {text}` does not hold" + (shown and f": {shown}"))
+
+
+def _real_number(formula):
+    """A floating number of sizes and parameters; NaN where it is none."""
+    try:
+        return float(formula())
+    except (ZeroDivisionError, OverflowError, ValueError):
+        return math.nan
+
+
+def _quotient(a, b):
+    """A floating quotient, as IEEE 754 has it."""
+    if b != 0:
+        return a / b
+    return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def _strides(tensor):
+    """A common factor of a tensor's strides, 16 at most; strides by it, and the last one as is."""
+    steps = [s if n > 1 else 0 for s, n in zip(tensor.stride(), tensor.shape)]
+    if not steps:
+        return 1, ()
+    outer, last = steps[:-1], tensor.stride(-1) if tensor.shape[-1] > 1 else 1
+    factor = math.gcd(16, *outer)
+    if any(s >= 2**31 for s in outer):
+        factor = 1
+    return factor, (*(s // factor for s in outer), last)
+
+
+def _index(spans, *numbers):
+    """The type of coordinates: 64 bits where offsets within a program, or numbers, need them.
+
+    `spans` are tensors with the ranks along which lanes vary.
+    """
+    for tensor, ranks in spans:
+        reach = sum((tensor.shape[r] - 1) * abs(tensor.stride(r)) for r in ranks)
+        if reach >= 2**31:
+            return tl.int64
+    return tl.int64 if any(abs(n) >= 2**29 for n in numbers) else tl.int32
+
+
+def _power(size, least=1, most=2**20):
+    """The least power of two that is a size or more."""
+    return max(least, min(most, 1 << max(0, int(size) - 1).bit_length()))
+
+
+def _type_of(dtype):
+    """The type of elements as a kernel knows it."""
+    names = {"float16": "float16", "bfloat16": "bfloat16", "float64": "float64"}
+    return getattr(tl, names.get(_name(dtype), "float32"))
+
+
+def _target_of(device):
+    """The kind of a device: its maker and architecture."""
+    if device.type != "cuda":
+        return "cuda:90"  # interpreted
+    if torch.version.hip:
+        return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"cuda:{major}{minor}"
+
+
+_SHARED = {"cuda:75": 64, "cuda:80": 163, "cuda:87": 163, "cuda:90": 227, "cuda:100": 227}
+"""Kilobytes of shared memory that a program may have; elsewhere on cuda 99, on hip 64."""
+
+
+def _fitting(target, dtype, rows, warps, live, once, rounds):
+    """Stages of the pipeline with which tiles fit into registers and shared memory; 0 if none.
+
+    `live` are the lanes of tiles that live at once, `once` and `rounds` those of operands that are
+    loaded before a loop and in each of its rounds. The smallest tiles need not fit into registers:
+    what does not is kept in memory, slowly.
+    """
+    hip = target.startswith("hip")
+    threads = (64 if hip else 32) * warps
+    wide = 2 if dtype == torch.float64 else 1
+    lanes = live
+    if dtype in (torch.float32, torch.float64):  # without matrix units, operands are in registers
+        lanes += once + rounds
+    if rows > 16 and lanes * wide > threads * (200 if hip else 144):
+        return 0
+    room = 1024 * _SHARED.get(target, 64 if hip else 99)
+    for stages in (2,) if hip else (3, 2, 1):
+        if dtype.itemsize * (once + stages * rounds) <= room:
+            return stages
+    return 0
+
+
+def _too_large(target, **extents):
+    """What is raised where no tile fits, however small."""
+    shown = ", ".join(f"{axis} of {size}" for axis, size in extents.items())
+    return ValueError(f"{_KERNEL}: ranks that are held whole do not fit on {target}: {shown}")

@@ -1,0 +1,71 @@
+"""The lines that choose the sizes of a kernel's tiles for a launch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from attnc.backends.triton.host import Host
+from attnc.backends.triton.kernel import Printed
+from attnc.backends.triton.model import COLUMNS, Shape
+
+CANDIDATES: Final = (
+    "((128, 64, 4), (128, 64, 8), (64, 64, 4), (64, 64, 8), (64, 32, 4), (64, 32, 8), (32, 32, 4), "
+    "(32, 16, 4), (16, 16, 4))"
+)
+"""Rows, points of other axes, and warps, the best first."""
+
+
+@dataclass
+class Sizes:
+    """Prints the choice of one kernel."""
+
+    kernel: Printed
+    host: Host
+    names: dict[str, str]
+    """What the wrapper calls the sizes of tiles along axes."""
+
+    def lines(self) -> list[str]:
+        """Lines that set the sizes, `_warps` and `_stages`."""
+        roles = self.kernel.model.roles
+        lines = []
+        for axis, name in self.names.items():
+            if roles[axis] == "whole":
+                lines.append(f"{name} = _power({self._extent(axis)}, 16)")
+            elif roles[axis] == "columns":
+                lines.append(f"{name} = _power({self._extent(axis)}, 16, {COLUMNS})")
+        free = [a for a in self.names if roles[a] in ("rows", "others")]
+        live = self._sum(self.kernel.model.live())
+        once, rounds = (self._sum(c) for c in self.kernel.model.operands())
+        if not free:
+            return [*lines, "_warps, _stages = 4, 1"]
+        lines.append(f"for _rows, _others, _warps in {CANDIDATES}:")
+        for axis in free:
+            most = "_rows" if roles[axis] == "rows" else "_others"
+            lines.append(f"    {self.names[axis]} = _power({self._extent(axis)}, 16, {most})")
+        lines.append(f"    _live = {live}")
+        lines.append(
+            f"    _stages = _fitting(_target, _type, _rows, _warps, _live, {once}, {rounds})"
+        )
+        lines += ["    if _stages:", "        break", "else:"]
+        return [*lines, f"    raise _too_large(_target, {self._whole()})"]
+
+    def _whole(self) -> str:
+        """The extents of axes that are held whole, by keyword."""
+        scope = self.kernel.scope
+        whole = [a for a, role in self.kernel.model.roles.items() if role == "whole"]
+        return ", ".join(f"{a}={self._extent(a)}" for a in whole if scope.is_tile(a))
+
+    def _extent(self, axis: str) -> str:
+        return self.host(self.kernel.scope.axis(axis).size)
+
+    def _sum(self, shapes: Counter[Shape]) -> str:
+        """The lanes of tiles together, rows and columns that stand alone left out."""
+        parts = []
+        for shape, count in shapes.items():
+            if len(shape) < 2:
+                continue
+            lanes = " * ".join(self.names[a] for a in shape)
+            parts.append(lanes if count == 1 else f"{count} * {lanes}")
+        return " + ".join(parts) or "0"
