@@ -128,8 +128,7 @@ def _whole_power(x, n: tl.constexpr):
 @triton.jit
 def _pow(x, y):
     """A power of floats, by logarithms in 64 bits."""
-    by = tl.cast(y, tl.float64)
-    wide = tl.cast(x, tl.float64) + by * 0.0
+    by, wide = tl.broadcast(tl.cast(y, tl.float64), tl.cast(x, tl.float64))
     size = tl.exp2(by * tl.log2(tl.abs(wide)))
     whole = tl.floor(by) == by
     odd = whole & (tl.floor(by * 0.5) * 2.0 != by)

@@ -103,7 +103,8 @@ class Expressions:
             return known
         match expr:
             case Int(value=number):
-                return Term(str(number), (), Held.INT, literal=True)
+                held = Held.INT if fits((number, number)) else Held.I64
+                return Term(str(number), (), held, literal=True)
             case Float(value=number):
                 text = 'float("inf")' if math.isinf(number) else repr(number)
                 return Term(text, (), Held.FLOAT, literal=True)
@@ -173,9 +174,30 @@ class Expressions:
     def infix(self, sign: str, level: int, left: Term, right: Term, held: Held) -> Term:
         """Two terms with an operator between them, aligned."""
         axes = united(self.scope.place, left, right)
+        left, right = self._meeting(left, right)
         left, right = spread(left, axes), spread(right, axes)
         text = f"{left.at(level)} {sign} {right.at(level + 1)}"
         return Term(text, axes, held, level, left.literal and right.literal)
+
+    def _meeting(self, left: Term, right: Term) -> tuple[Term, Term]:
+        """Two terms as an operator takes them.
+
+        A condition on numbers that meets a tile is a choice, since the interpreter takes it for a
+        number of what it compares.
+        """
+
+        def chosen(one: Term, other: Term) -> Term:
+            if one.held is not Held.BOOL or one.axes or one.literal or not other.axes:
+                return one
+            return replace(one, text=f"tl.where({one.text}, True, False)", level=ATOM)
+
+        return chosen(left, right), chosen(right, left)
+
+    def alike(self, *terms: Term) -> tuple[Term, ...]:
+        """Integers, in 64 bits where one of them is a number of the text that needs these."""
+        if any(t.literal and t.held is Held.I64 for t in terms):
+            return tuple(t if t.literal else self.held(t, Held.I64) for t in terms)
+        return terms
 
     def call(self, function: str, held: Held, *terms: Term) -> Term:
         """A function of several terms, aligned."""
@@ -294,9 +316,10 @@ class Expressions:
             if kind.floating:
                 left, right = self.in_kind(a, kind), self.in_kind(b, kind)
             else:
-                left, right = self(a), self(b)
+                left, right = self.alike(self(a), self(b))
             parts.append(self.infix(op, COMPARE, left, right, Held.BOOL))
             # An operator binds both its sides more strongly than it does itself.
+            left, right = self._meeting(left, right)
             first, second = spread(left, parts[-1].axes), spread(right, parts[-1].axes)
             text = f"{first.at(COMPARE + 1)} {op} {second.at(COMPARE + 1)}"
             parts[-1] = replace(parts[-1], text=text, literal=False)
@@ -310,7 +333,7 @@ class Expressions:
         test = self.truth(expr.condition)
         if test.literal:
             return self.in_kind(expr.then if test.text == "True" else expr.other, kind)
-        then, other = self.in_kind(expr.then, kind), self.in_kind(expr.other, kind)
+        then, other = self.alike(*(self.in_kind(e, kind) for e in (expr.then, expr.other)))
         if then.literal and other.literal:
             other = replace(other, literal=False)
         held = HELD[kind]
@@ -356,7 +379,7 @@ class Expressions:
                 return self._extreme(name, expr)
             case "clip", (x, low, high):
                 kind = self.kind(expr)
-                a, b, c = (self.in_kind(e, kind) for e in (x, low, high))
+                a, b, c = self.alike(*(self.in_kind(e, kind) for e in (x, low, high)))
                 least = self.call(_extreme_name("max", kind), a.held, a, b)
                 return self.call(_extreme_name("min", kind), a.held, least, c)
             case _:
@@ -364,7 +387,7 @@ class Expressions:
 
     def _extreme(self, name: str, expr: Apply) -> Term:
         kind = self.kind(expr)
-        first, *others = (self.in_kind(a, kind) for a in expr.arguments)
+        first, *others = self.alike(*(self.in_kind(a, kind) for a in expr.arguments))
         for other in others:
             held = HELD[kind]
             if kind is Kind.I64:

@@ -148,7 +148,9 @@ class Reductions:
         place = term.axes.index(over)
         rest = tuple(a for a in term.axes if a != over)
         coordinate = spread(scope.variable(over), term.axes).text
-        where = spread(mask, term.axes).text if mask.axes or not mask.literal else "True"
+        where = spread(mask, term.axes).text
+        if not (mask.axes or mask.literal):
+            where = f"tl.where({where}, True, False)"
         function = "_first_largest" if item.op == "argmax" else "_first_smallest"
         text = f"{function}({term.text}, {where}, {coordinate}, {place})"
         return Term(text, rest, Held.INT)
