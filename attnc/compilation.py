@@ -85,18 +85,22 @@ def tiling(
     return plan
 
 
-def verify_plan(step: PlanPass | None, before: Plan, after: Plan) -> None:
+def verify_plan(
+    step: PlanPass | None, before: Plan, after: Plan, *, legal: bool | None = None
+) -> None:
     """Raises `InternalError` unless the plan after a pass is sound; without one, as it was made.
 
     It prints, and parses back to an equal plan. What tells about arguments, results and buffers is
     as before; a pass may add values, and what is given, and how presence is told is its own. Once
-    predicates become fills, lanes beyond an extent are proved to change nothing.
+    predicates become fills, lanes beyond an extent are proved to change nothing; `legal` says
+    whether they have, else the place of the pass does.
     """
     from attnc.grammar.tiles import parse
     from attnc.ir.tiles_verify import verify as sound
     from attnc.passes.tiling.legalise import unfilled
 
-    legal = step is not None and filled(step)
+    if legal is None:
+        legal = step is not None and filled(step)
     sound(after, filled=legal)
     text = tiles_printer.plan(after)
     what = "making it" if step is None else f"the pass {step.name}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any
 
+from attnc.errors import UsageError
 
-def function_of(source: str, name: str) -> Callable[..., Any]:
-    """The function that an emitted module exports; tracebacks into it show its lines.
+
+def module_of(source: str, name: str) -> ModuleType:
+    """An emitted module; tracebacks into it show its lines, and Triton finds its kernels' text.
 
     `source` is what a backend emitted, and nothing else: it is executed. `name` tells modules
     apart.
@@ -18,6 +22,37 @@ def function_of(source: str, name: str) -> Callable[..., Any]:
     linecache.cache[place] = len(source), None, source.splitlines(keepends=True), place
     module = ModuleType(name)
     exec(compile(source, place, "exec"), module.__dict__)  # noqa: S102
-    (exported,) = module.__all__
-    found: Callable[..., Any] = getattr(module, exported)
+    return module
+
+
+def function_of(source: str, name: str) -> Callable[..., Any]:
+    """The function that an emitted module exports; see `module_of`."""
+    return exported(module_of(source, name))
+
+
+def exported(module: ModuleType) -> Callable[..., Any]:
+    """The function that a module exports."""
+    (name,) = module.__all__
+    found: Callable[..., Any] = getattr(module, name)
     return found
+
+
+def keywords(function: Callable[..., Any], own: Collection[str]) -> dict[str, str]:
+    """The keyword under which an emitted function takes each of these parameters.
+
+    In the module a parameter goes by another name where its own is taken.
+    """
+    accepted = inspect.signature(function).parameters
+    keyword = {n for n, p in accepted.items() if p.kind is p.KEYWORD_ONLY}
+    found = {}
+    for name in own:
+        others = itertools.chain([f"{name}_"], (f"{name}_{i}" for i in itertools.count(2)))
+        free = (o for o in others if o in keyword and o not in own)
+        found[name] = name if name in keyword else next(free)
+    return found
+
+
+def missing(error: ModuleNotFoundError) -> UsageError:
+    """That a package is not installed which what is emitted for GPUs needs."""
+    text = f"{error.name} is not installed; kernels for GPUs need it: pip install 'attnc[triton]'"
+    return UsageError(text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attnc.compiled_text import compiled_sections
+from attnc.device_text import device_sections
 from attnc.errors import Diagnostic
 from attnc.sections import Section, amount, lines_of
 
@@ -45,7 +46,7 @@ def explanation_text(found: Mapping[str, Any]) -> str:
     lines += ["", "Graph"]
     for node, einsum in _graph(found):
         lines += [f"  {node}", f"      {einsum}"]
-    for section in compiled_sections(found):
+    for section in _compiled(found):
         lines += ["", *lines_of(section)]
     return "\n".join(lines)
 
@@ -61,7 +62,7 @@ def _in_colour(found: Mapping[str, Any]) -> None:
     console.print(Text("\nGraph", "bold"))
     for node, einsum in _graph(found):
         console.print(Text(f"  {node}"), Text(f"      {einsum}", "dim"), sep="\n")
-    for section in compiled_sections(found):
+    for section in _compiled(found):
         _table(console, section)
 
 
@@ -114,6 +115,12 @@ def _sections(found: Mapping[str, Any]) -> Iterator[Section]:
     tensors = [amount(t["tensor"], t) for t in written["footprint"]["tensors"]]
     if tensors:
         yield "Intermediate tensors, in bytes", ("tensor", "value", "formula"), tensors
+
+
+def _compiled(found: Mapping[str, Any]) -> Iterator[Section]:
+    yield from compiled_sections(found)
+    if "device" in found:
+        yield from device_sections(found["device"])
 
 
 def _graph(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -19,6 +19,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", default="f32", metavar="TYPE", help="f16, bf16, f32 (default), f64"
     )
+    parser.add_argument(
+        "--target",
+        metavar="DEVICE",
+        help="what the Triton kernels become on cuda:80, cuda:90, cuda:100 or hip:gfx942, at these "
+        "sizes; no device is needed",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
 
     given = sizes(options.size)
     spec = checked(options)
-    found = explain(spec.select(options.cascade), given, options.dtype, spec.source)
+    facts = spec.select(options.cascade)
+    found = explain(facts, given, options.dtype, spec.source, options.target)
     if options.json:
         import json
 

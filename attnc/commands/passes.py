@@ -50,15 +50,15 @@ def run(options: argparse.Namespace, found: Checked) -> None:
     from attnc.compilation import Dump, algebra, verify
     from attnc.explanation import check_sizes
     from attnc.passes.algebra.pipeline import at_sizes
-    from attnc.passes.tiling.pipeline import TILING
 
     facts = found.select(options.cascade)
     check_sizes(facts, given)
     passes = at_sizes(given)
+    on_plans = _on_plans(options)
     known = [
         *dict.fromkeys(p.name for p in passes),
         TILE,
-        *dict.fromkeys(p.name for p in TILING),
+        *dict.fromkeys(p.name for p in on_plans),
         ALL,
     ]
     for name in options.print_after:
@@ -73,9 +73,19 @@ def run(options: argparse.Namespace, found: Checked) -> None:
             verify(step, before, found)
 
     algebra(facts, passes, after=after, tell=dump.tell)
-    asked = {TILE, *(p.name for p in TILING)}
+    asked = {TILE, *(p.name for p in on_plans)}
     if asked & {*chosen} or options.verify_passes:
         _plans(options, found, frozenset(chosen), given)
+
+
+def _on_plans(options: argparse.Namespace) -> tuple[PlanPass, ...]:
+    """The passes on the plan: those that every printing has, or those for devices."""
+    from attnc.backends import DEVICES
+    from attnc.passes.tiling.pipeline import TILING, for_devices
+
+    if options.backend not in DEVICES:
+        return TILING
+    return for_devices(exact=options.nonfinite == "exact")
 
 
 def _plans(
@@ -84,12 +94,15 @@ def _plans(
     """Runs the passes on the plan; one that is not asked for by name may be missing."""
     from attnc.compilation import numbered, shown_plan, tiling, verify_plan
     from attnc.passes.tiling.lower import NotLowered
+    from attnc.passes.tiling.pipeline import filled
     from attnc.planning import planned, refused
 
+    steps = _on_plans(options)
+    names = [p.name for p in steps]
     try:
         plan = planned(found.select(options.cascade), given)[1].plan
     except NotLowered as error:
-        if ALL not in options.print_after and chosen & {TILE, *_names()}:
+        if ALL not in options.print_after and chosen & {TILE, *names}:
             raise refused(error, found.source) from None
         if chosen:
             _show(f"# no plan: {error.reason}\n")
@@ -100,22 +113,19 @@ def _plans(
         verify_plan(None, plan, plan)
 
     runs = Counter[str]()
+    legal = False
 
     def after(step: PlanPass, before: Plan, found: Plan) -> None:
+        nonlocal legal
+        legal = legal or filled(step)  # and stays so, whatever comes later
         runs[step.name] += 1
         if step.name in chosen:
-            head = numbered(step.name, runs[step.name], _names())
+            head = numbered(step.name, runs[step.name], names)
             _show(shown_plan(head, before, found))
         if options.verify_passes:
-            verify_plan(step, before, found)
+            verify_plan(step, before, found, legal=legal)
 
-    tiling(plan, after=after)
-
-
-def _names() -> list[str]:
-    from attnc.passes.tiling.pipeline import TILING
-
-    return [p.name for p in TILING]
+    tiling(plan, steps, after=after)
 
 
 def _show(text: str) -> None:

@@ -7,24 +7,25 @@ A spec that is not valid, or that has warnings, is checked each time.
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
-import itertools
 import json
 import platform
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from attnc.cache import Store, default_folder, key
+from attnc.cache import key
+from attnc.digest import compiler, store
 from attnc.errors import Diagnostic, UsageError
 from attnc.ir.cascade import Constant
-from attnc.modules import function_of
+from attnc.modules import function_of, keywords, missing
 from attnc.python.signature import Signature, from_data, signature
 from attnc.version import LANGUAGE, VERSION
+
+NUMPY: Final = "numpy"
+AT: Final[Mapping[str, str]] = {"cpu": NUMPY, "cuda": "triton"}
+"""The backends by the kind of device that their kernels run on, as PyTorch calls it."""
 
 
 class SpecWarning(UserWarning):
@@ -33,12 +34,19 @@ class SpecWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Choices:
-    """What is compiled: a cascade of a file, the backend, the floating type, fixed parameters."""
+    """What is compiled: a cascade of a file, the backend, the floating type, fixed parameters.
+
+    Without a backend, the device of the tensors decides in each call.
+    """
 
     cascade: str | None = None
-    backend: str = "numpy"
+    backend: str | None = None
     dtype: str | None = None
     static: tuple[tuple[str, Constant], ...] = ()
+
+    def on(self, device: str) -> Choices:
+        """With the backend for tensors on a kind of device."""
+        return self if self.backend else replace(self, backend=AT.get(device, NUMPY))
 
     def text(self) -> str:
         """All of this as one text, which tells 1 from 1.0."""
@@ -56,19 +64,8 @@ class Built:
 
     @functools.cached_property
     def keywords(self) -> dict[str, str]:
-        """The keyword under which the function takes each parameter.
-
-        In the module a parameter goes by another name where its own is taken.
-        """
-        accepted = inspect.signature(self.function).parameters
-        keyword = {n for n, p in accepted.items() if p.kind is p.KEYWORD_ONLY}
-        own = {p.name for p in self.signature.parameters}
-        found = {}
-        for name in own:
-            others = itertools.chain([f"{name}_"], (f"{name}_{i}" for i in itertools.count(2)))
-            free = (o for o in others if o in keyword and o not in own)
-            found[name] = name if name in keyword else next(free)
-        return found
+        """The keyword under which the function takes each parameter."""
+        return keywords(self.function, {p.name for p in self.signature.parameters})
 
     def call(self, tensors: Sequence[Any], parameters: Mapping[str, Any]) -> Any:
         """Runs the function; results are one array or a tuple of arrays."""
@@ -76,16 +73,21 @@ class Built:
 
 
 Shown = Callable[[Diagnostic], Diagnostic]
+Make = Callable[[Choices], Built]
+"""Compiles a spec with choices, once for each backend."""
 
 _built: dict[str, Built] = {}
 _lock: Final = threading.Lock()
 
 
-def build(spec: str, choices: Choices, name: str, moved: Shown = lambda d: d) -> Built:
-    """The kernel of a spec, compiled unless that was done before.
+def build(
+    spec: str, choices: Choices, name: str, moved: Shown = lambda d: d, *, warn: bool = True
+) -> Built:
+    """The kernel of a spec, compiled unless that was done before; `choices` have a backend.
 
     `name` is what the spec is reported under. Warnings of the spec are issued as `SpecWarning`, at
-    the place that `moved` gives. Raises `SpecError` and `UsageError` as `attnc.compile` does.
+    the place that `moved` gives, if `warn`. Raises `SpecError` and `UsageError` as `attnc.compile`
+    does, and `UsageError` where what the kernel runs on is not installed.
     """
     identity = _key(spec, choices)
     found = _built.get(identity)
@@ -94,9 +96,23 @@ def build(spec: str, choices: Choices, name: str, moved: Shown = lambda d: d) ->
             found = (
                 _built.get(identity)
                 or _load(identity)
-                or _compile(identity, spec, choices, name, moved)
+                or _compile(identity, spec, choices, name, moved if warn else None)
             )
     return found
+
+
+def making(spec: str, name: str, moved: Shown = lambda d: d) -> Make:
+    """What compiles one spec; see `build`. It is warned about once."""
+    made: dict[str | None, Built] = {}
+
+    def make(choices: Choices) -> Built:
+        found = made.get(choices.backend)
+        if found is None:
+            found = build(spec, choices, name, moved, warn=not made)
+            made[choices.backend] = found
+        return found
+
+    return make
 
 
 def _key(spec: str, choices: Choices) -> str:
@@ -118,38 +134,10 @@ def toolchain() -> str:
     return f"python {platform.python_version()}, numpy {np.__version__}"
 
 
-@functools.cache
-def compiler() -> str:
-    """A digest of the compiler's own files, so that no cache outlives a change of them."""
-    found = hashlib.sha256()
-    for name, path in sorted(_sources()):
-        found.update(f"{name}\0".encode())
-        found.update(hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
-
-
-def _sources() -> Iterator[tuple[str, Path]]:
-    import attnc
-    import attnc.backends
-    import attnc.grammar
-    import attnc.passes
-
-    for package in (attnc, attnc.backends, attnc.grammar, attnc.passes):
-        for folder in map(Path, package.__path__):
-            for path in folder.rglob("*"):
-                if path.suffix in (".py", ".lark", ".attn", ".txt"):
-                    yield f"{package.__name__}/{path.relative_to(folder).as_posix()}", path
-
-
-def _store() -> Store | None:
-    folder = default_folder()
-    return None if folder is None else Store(folder)
-
-
 def _load(identity: str) -> Built | None:
     """The kernel that the disk holds under a key, if it is there and whole."""
-    store = _store()
-    entry = None if store is None else store.get(identity)
+    place = store()
+    entry = None if place is None else place.get(identity)
     if entry is None:
         return None
     try:
@@ -160,21 +148,28 @@ def _load(identity: str) -> Built | None:
         return None  # damaged, yet with a checksum that holds: as good as not there
 
 
-def _compile(identity: str, spec: str, choices: Choices, name: str, moved: Shown) -> Built:
+def _compile(identity: str, spec: str, choices: Choices, name: str, moved: Shown | None) -> Built:
     from attnc.api import check, emit, fixed
 
     checked = check(spec, name)
     facts = checked.select(choices.cascade)
     static = fixed(facts, dict(choices.static))
-    source = emit(facts, backend=choices.backend, dtype=choices.dtype, static=static)
+    source = emit(
+        facts,
+        backend=choices.backend or NUMPY,
+        dtype=choices.dtype,
+        static=static,
+        source=checked.source,
+    )
     known = signature(facts.cascade, choices.dtype, static)
     found = _keep(identity, known, source)
     if checked.warnings:
         del _built[identity]
-        for warning in checked.warnings:
-            _warn(moved(warning))
-    elif (store := _store()) is not None:
-        store.put(identity, json.dumps({"signature": known.data(), "source": source}))
+        if moved is not None:
+            for warning in checked.warnings:
+                _warn(moved(warning))
+    elif (place := store()) is not None:
+        place.put(identity, json.dumps({"signature": known.data(), "source": source}))
     return found
 
 
@@ -184,7 +179,11 @@ def _warn(found: Diagnostic) -> None:
 
 
 def _keep(identity: str, known: Signature, source: str) -> Built:
-    built = Built(identity, known, source, function_of(source, f"{known.name} {identity[:12]}"))
+    try:
+        function = function_of(source, f"{known.name} {identity[:12]}")
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    built = Built(identity, known, source, function)
     _built[identity] = built
     return built
 

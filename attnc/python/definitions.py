@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from attnc.cache import key
 from attnc.ir.cascade import Cascade, Constant
-from attnc.python.build import Built, Choices
+from attnc.python.build import Built, Choices, Make
 from attnc.version import LANGUAGE
 
 
@@ -17,8 +17,14 @@ class Definition:
     """A kernel with the spec and the choices that it was built from."""
 
     built: Built
+    """Where the device decides, the one for tensors in main memory."""
     spec: str
     choices: Choices
+    make: Make = field(compare=False, repr=False)
+
+    def on(self, device: str) -> Built:
+        """The kernel for tensors on a kind of device, compiled when there are the first."""
+        return self.make(self.choices.on(device))
 
     @functools.cached_property
     def checked(self) -> tuple[Cascade, dict[str, Constant]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from attnc.errors import Diagnostic, SpecError, UsageError
 from attnc.ir.cascade import Constant
-from attnc.python.build import Built, Choices, build, static_items
+from attnc.python.build import Built, Choices, Make, making, static_items
 from attnc.python.definitions import Definition, declare
 from attnc.python.explained import Explanation
 from attnc.python.signature import Signature
@@ -38,14 +39,16 @@ class Kernel(Generic[P, R]):
     def __init__(
         self,
         spec: str,
-        built: Built,
+        make: Make,
         choices: Choices,
         *,
         positional: Sequence[str] | None = None,
         method: bool = False,
     ) -> None:
+        built = make(choices.on("cpu"))
         known = built.signature
         self._spec = spec
+        self._make = make
         self._built = built
         self._choices = choices
         self._method = method
@@ -53,10 +56,10 @@ class Kernel(Generic[P, R]):
         self._positional = self._tensors if positional is None else tuple(positional)
         self._arguments = frozenset(known.arguments)
         self._shared = frozenset(p.name for p in known.parameters) & set(self._tensors)
-        self._operator = declare(Definition(built, spec, choices))
+        self._operator = declare(Definition(built, spec, choices, make))
         self._bound_to: Kernel[..., R] | None = None
         if method:
-            self._bound_to = Kernel(spec, built, choices, positional=self._positional)
+            self._bound_to = Kernel(spec, make, choices, positional=self._positional)
         self.__name__: str = known.name
         self.__qualname__: str = known.name
         self.__module__ = __name__
@@ -82,7 +85,10 @@ class Kernel(Generic[P, R]):
 
     @property
     def source(self) -> str:
-        """The module that was emitted, and that runs."""
+        """The module that was emitted, and that runs.
+
+        Where the device decides, the one for tensors in main memory.
+        """
         return self._built.source
 
     @property
@@ -105,6 +111,16 @@ class Kernel(Generic[P, R]):
         from attnc.python import operators
 
         return operators.made(self._operator)
+
+    def with_backend(self, backend: str | None) -> Kernel[P, R]:
+        """The same kernel of this backend; of None, of the one that the device of tensors asks."""
+        choices = replace(self._choices, backend=backend)
+        made = Kernel[P, R](
+            self._spec, self._make, choices, positional=self._positional, method=self._method
+        )
+        for name in NAMES:
+            setattr(made, name, getattr(self, name))
+        return made
 
     def __repr__(self) -> str:
         header = " ".join(str(self.signature).split())
@@ -218,8 +234,9 @@ def _again(
     names: tuple[tuple[str, Any], ...],
 ) -> Kernel[Any, Any]:
     """The kernel that a pickle holds."""
-    built = build(spec, choices, f"<{choices.cascade or 'pickled kernel'}>")
-    kernel = Kernel[Any, Any](spec, built, choices, positional=positional, method=method)
+
+    make = making(spec, f"<{choices.cascade or 'pickled kernel'}>")
+    kernel = Kernel[Any, Any](spec, make, choices, positional=positional, method=method)
     for name, value in names:
         setattr(kernel, name, value)
     return kernel
@@ -248,7 +265,7 @@ def _python_signature(
 def kernel(
     spec: Callable[P, R],
     *,
-    backend: str = ...,
+    backend: str | None = ...,
     dtype: str | None = ...,
     static: Mapping[str, Constant] | None = ...,
 ) -> Kernel[P, R]: ...
@@ -257,14 +274,14 @@ def kernel(
     spec: str | Path,
     *,
     cascade: str | None = ...,
-    backend: str = ...,
+    backend: str | None = ...,
     dtype: str | None = ...,
     static: Mapping[str, Constant] | None = ...,
 ) -> Kernel[..., Any]: ...
 @overload
 def kernel(
     *,
-    backend: str = ...,
+    backend: str | None = ...,
     dtype: str | None = ...,
     static: Mapping[str, Constant] | None = ...,
 ) -> Callable[[Callable[P, R]], Kernel[P, R]]: ...
@@ -272,7 +289,7 @@ def kernel(
     spec: Callable[..., Any] | str | Path | None = None,
     *,
     cascade: str | None = None,
-    backend: str = "numpy",
+    backend: str | None = None,
     dtype: str | None = None,
     static: Mapping[str, Constant] | None = None,
 ) -> Any:
@@ -290,7 +307,9 @@ def kernel(
     A text of several lines is a spec, any other the path of one; `cascade` names the cascade where
     there are several. `dtype` (f16, bf16, f32, f64) is the element type of tensors that declare
     none, else it is taken from each call. `static` fixes parameters. As a decorator with
-    arguments, `@attnc.kernel(static={"R": 64})`.
+    arguments, `@attnc.kernel(static={"R": 64})`. `backend` is `numpy` or `triton`; without it,
+    tensors on a GPU have a kernel of Triton, made when the first are there, and others one of
+    NumPy.
 
     Raises `SpecError` for a spec that is not valid, with its place in the user's own file,
     `UsageError` for a choice that does not fit, `OSError` for a file that cannot be read.
@@ -313,7 +332,7 @@ def _from_text(spec: str | Path, choices: Choices) -> Kernel[..., Any]:
         from attnc.api import read
 
         text, name = read(spec)
-    return Kernel(text, build(text, choices, name), choices)
+    return Kernel(text, making(text, name), choices)
 
 
 def _from_function(function: Callable[P, R], choices: Choices) -> Kernel[P, R]:
@@ -329,18 +348,21 @@ def _from_function(function: Callable[P, R], choices: Choices) -> Kernel[P, R]:
     def moved(diagnostic: Diagnostic) -> Diagnostic:
         return located([diagnostic], spec, function)[0]
 
-    name = getattr(function, "__qualname__", "function")
-    try:
-        built = build(spec.text, choices, f"<{name}>", moved)
-    except SpecError as error:
-        raise SpecError(located(error.diagnostics, spec, function)) from None
+    make = making(spec.text, f"<{getattr(function, '__qualname__', 'function')}>", moved)
+
+    def placed(choices: Choices) -> Built:
+        try:
+            return make(choices)
+        except SpecError as error:
+            raise SpecError(located(error.diagnostics, spec, function)) from None
+
     signature = inspect.signature(function)
     own = own_parameters(function, signature)
     fixed = {n for n, _ in choices.static}
     positional = [p.name for p in own if p.kind != p.KEYWORD_ONLY and p.name not in fixed]
     made = Kernel[P, R](
         spec.text,
-        built,
+        placed,
         choices,
         positional=positional,
         method=is_method(list(signature.parameters.values())),

@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 
 from attnc.ir.cascade import Parameter
+from attnc.python.build import AT, NUMPY
 from attnc.python.definitions import DEFINITIONS, Definition
 from attnc.python.shapes import output_sizes
 from attnc.python.tensors import ELEMENTS, to_numpy, to_torch
@@ -120,19 +121,35 @@ def _schema(definition: Definition) -> str:
 
 
 def _launch(definition: Definition, tensors: Sequence[Any], parameters: Sequence[Any]) -> Any:
-    built = definition.built
-    known = built.signature
-    for item, tensor in zip(known.inputs, tensors, strict=True):
-        if tensor.device.type != "cpu":
-            backend = definition.choices.backend
-            text = f"{item.name} is on {tensor.device}; the {backend} backend computes on the CPU"
-            raise ValueError(f"{known.name}: {text}")
-    arrays = [to_numpy(t) for t in tensors]
-    names = [p.name for p in known.parameters]
-    found = built.call(arrays, dict(zip(names, parameters, strict=True)))
+    known = definition.built.signature
+    choices = definition.choices.on(_device(definition, tensors))
+    built = definition.on(tensors[0].device.type)
+    values = dict(zip((p.name for p in known.parameters), parameters, strict=True))
+    if choices.backend != NUMPY:
+        return built.call([t.resolve_neg() for t in tensors], values)
+    found = built.call([to_numpy(t) for t in tensors], values)
     if isinstance(found, tuple):
         return tuple(to_torch(array) for array in found)
     return to_torch(found)
+
+
+def _device(definition: Definition, tensors: Sequence[Any]) -> str:
+    """The kind of device of the tensors; raises `ValueError` where no kernel runs."""
+    known = definition.built.signature
+    names = [i.name for i in known.inputs]
+    first: torch.device = tensors[0].device
+    for name, tensor in zip(names, tensors, strict=True):
+        if tensor.device != first:
+            text = f"{names[0]} is on {first} and {name} is on {tensor.device}; all tensors must be"
+            raise ValueError(f"{known.name}: {text} on one device")
+    backend = definition.choices.backend
+    if backend == NUMPY and first.type != "cpu":
+        text = f"{names[0]} is on {first}; the {backend} backend computes on the CPU"
+        raise ValueError(f"{known.name}: {text}")
+    if backend is None and first.type not in AT:
+        text = f"{names[0]} is on {first}; kernels run on {' and '.join(AT)}"
+        raise ValueError(f"{known.name}: {text}")
+    return str(first.type)
 
 
 def _fake(definition: Definition, tensors: Sequence[Any], parameters: Sequence[Any]) -> Any:

@@ -41,10 +41,13 @@ class Order:
 
 
 def probed(kernel: Kernel[..., Any], roles: Roles, values: Mapping[str, Any]) -> Order:
-    """Runs a kernel a few times on four positions; `values` are for its further arguments."""
+    """Runs a kernel a few times on four positions; `values` are for its further arguments.
+
+    It runs in main memory, whatever the model's device and the kernel's backend.
+    """
     import torch
 
-    probe = _Probe(kernel, roles, values, torch.Generator().manual_seed(0))
+    probe = _Probe(kernel.with_backend("numpy"), roles, values, torch.Generator().manual_seed(0))
     try:
         causal, mixes = probe.sight()
         return Order(causal, None if roles.square else probe.continues(), mixes)
@@ -112,7 +115,8 @@ class _Probe:
         import torch
 
         if item.name in self.values:
-            return self.values[item.name]
+            given = self.values[item.name]
+            return given.cpu() if isinstance(given, torch.Tensor) else given
         from attnc.python.tensors import ELEMENTS
 
         sizes = [self._size(s) for s in item.sizes]
