@@ -300,13 +300,13 @@ class Expressions:
 
     def _power(self, base: Expr, exponent: Expr, kind: Kind) -> Term:
         x = self.convert(self.number(base), kind)
-        x = replace(x, text=self.as_tensor(x), literal=False)
+        x = self._solid(x)
         if isinstance(exponent, Int) and 0 <= exponent.value <= 64:
             return self.call("_whole_power", x.held, x, self(exponent))
         if not kind.floating:
             raise NotPrinted("an integer to a power that is no small literal", exponent)
         y = self.in_kind(exponent, kind)
-        return self.call("_pow", HELD[kind], x, replace(y, text=self.as_tensor(y), literal=False))
+        return self.call("_pow", HELD[kind], x, self._solid(y))
 
     def _compare(self, expr: Compare) -> Term:
         parts: list[Term] = []
@@ -401,7 +401,7 @@ class Expressions:
         if kind.integral:
             if name in ("floor", "ceil", "round"):
                 return terms[0]
-            return self.call(INTEGER[name], terms[0].held, *terms)
+            return self.call(INTEGER[name], terms[0].held, *map(self._solid, terms))
         terms[0] = replace(terms[0], text=self.as_tensor(terms[0]))
         return self.call(PLAIN.get(name) or FUNCTIONS[name], HELD[kind], *terms)
 
@@ -424,6 +424,13 @@ class Expressions:
             case _:
                 kind = Kind.F32 if name == "f32" else Kind.F64
                 return self.in_kind(operand, kind)
+
+    def _solid(self, term: Term) -> Term:
+        """A term that is a tensor also where it is a number of the text, or, in the interpreter,
+        the counter of a loop."""
+        if term.held in INTEGERS and not (term.axes or term.literal):
+            return replace(term, text=f"tl.cast({term.text}, {term.held.value})", level=ATOM)
+        return replace(term, text=self.as_tensor(term), literal=False)
 
     def as_tensor(self, term: Term) -> str:
         """The text of what must be a tensor, not a number of the text."""
