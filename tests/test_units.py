@@ -21,6 +21,7 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Let, Loop, Map, Plan, Statement, Store
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import mapped, statements, with_body
+from attnc.ir.types import Kind
 from attnc.ir.walk import children, rebuild, subexpressions
 from attnc.passes.tiling.legalise import unfilled
 from attnc.passes.tiling.scalars import LN2, ONE, Scalar, scalar
@@ -227,7 +228,10 @@ def operations(items: list[Map]) -> Counter[str]:
     found: Counter[str] = Counter()
     for node in (n for s in items for n in subexpressions(s.value)):
         match node:
-            case Binary(op="+" | "-", left=Binary(op="*")):
+            case (
+                Binary(op="+" | "-", left=Binary(op="*"))
+                | Binary(op="+" | "-", right=Binary(op="*"))
+            ):
                 found["fma"] += 1
                 found["*"] -= 1
             case Binary(op=op):
@@ -253,7 +257,8 @@ def test_a_score_is_multiplied_and_added_once(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("alibi", {"fma": 1, "*": 1, "-": 1, "exp2": 1}),  # one to make the score
+        ("alibi", {"fma": 2, "exp2": 1}),  # one of them to make the score
+        ("quantised", {"*": 2, "-": 1, "exp2": 1}),  # one of them with a scale of the values
         ("softcap", {"*": 2, "tanh": 1, "-": 1, "exp2": 1}),
         ("differential", {"fma": 2, "exp2": 2}),
         ("cog", {"fma": 1, "exp2": 1, "abs": 1, "sign": 1, "*": 1}),
@@ -295,6 +300,17 @@ NOTHING = (
 
 def test_nothing_to_gain() -> None:
     assert held(NOTHING) is legal(NOTHING)
+
+
+def test_what_steps_are_taken_by_stays() -> None:
+    """Floats of coordinates alone, which become indices."""
+    before, after = legal(examples.text("t5_bias")), held(examples.text("t5_bias"))
+    kinds = [[s for s in all_maps(p) if s.kind is Kind.F64] for p in (before, after)]
+    assert kinds[0] == kinds[1] != []
+
+
+def all_maps(plan: Plan) -> list[Map]:
+    return [s for k in plan.kernels for s in statements(k.body) if isinstance(s, Map)]
 
 
 # What is no unit

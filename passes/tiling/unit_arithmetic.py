@@ -14,7 +14,6 @@ from attnc.passes.tiling.unit_natural import Natural
 from attnc.passes.tiling.unit_nodes import (
     DIVISION,
     FUSED,
-    LANES,
     Made,
     Nodes,
     cheapest,
@@ -54,7 +53,7 @@ class Arithmetic(ABC):
 
     def weight(self, expr: Expr) -> float:
         """How often an expression is computed."""
-        return float(LANES ** (len(self.nodes(expr).axes) + self.depth))
+        return self.nodes.weight(expr, self.depth)
 
     def rounded(self, expr: Expr) -> bool:
         """Whether a tile is a sum of many products, and not what a quotient would make exact."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Name, Unary, Value
+from attnc.ir.tiles import Dot, Map
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind, Origin
 from attnc.ir.walk import rebuild, subexpressions
@@ -76,6 +78,8 @@ class Nodes:
             n for item in statements(context.kernel.body) for n in names(*expressions(item))
         )
         """How many statements read a tile."""
+        self.coordinates: frozenset[str] = frozenset(_coordinates(context))
+        self.lanes: Mapping[str, int] = _lanes(context)
         self.values: set[str] = {*context.facts.values}
         for name, value in context.lets.items():
             if uniform(value, self.values):
@@ -103,8 +107,13 @@ class Nodes:
             context.sorted(context.varies(expr)),
             fixed,
             scalar(expr, context.lets) if fixed else None,
-            any(context.kinds[n].floating for n in read),
+            any(context.kinds[n].floating and n not in self.coordinates for n in read),
         )
+
+    def weight(self, expr: Expr, depth: int) -> float:
+        """How often an expression is computed."""
+        lanes = math.prod(self.lanes[a] for a in self(expr).axes)
+        return float(lanes * LANES**depth)
 
     def positive(self, unit: Scalar) -> bool:
         """Whether a number is proved to be positive, so that it may be a unit."""
@@ -116,6 +125,27 @@ class Nodes:
         """Whether a positive number is so even where an extent is 0 that divides by it."""
         known = {name: True for name, runs in self.extents.items() if runs}
         return unit.positive(known)
+
+
+def _coordinates(context: Context) -> Iterator[str]:
+    """Tiles that are computed of coordinates alone: steps are taken by them, to the last bit."""
+    found: set[str] = set()
+    for name, item in context.defined.items():
+        if isinstance(item, Map) and names(item.value) <= found:
+            found.add(name)
+            yield name
+
+
+def _lanes(context: Context) -> dict[str, int]:
+    """How many lanes tiles have along axes: one where all products are taken for each alone."""
+    dots = [s for s in context.defined.values() if isinstance(s, Dot)]
+    alone: set[str] = set()
+    if dots:
+        sides = [{*context.axes[d.left]} & {*context.axes[d.right]} - {*d.over} for d in dots]
+        beside = {a for d, both in zip(dots, sides, strict=True) for a in {*d.axes, *d.over} - both}
+        alone = set().union(*sides) - beside
+    par = {a.name for a in context.kernel.axes if a.kind == "par"}
+    return {a: 1 if a in alone & par else LANES for a in context.order}
 
 
 def _is_let(context: Context, expr: Expr) -> bool:

@@ -52,7 +52,7 @@ class Search:
         self.names: Names = Names(self.context)
         self.exponents: tuple[Scalar, ...] = (ONE,)
         """The units that exponents are wanted in, and 1."""
-        self.groups: tuple[frozenset[str], ...] = tuple(_groups(self.context, self.cells))
+        self.groups: tuple[frozenset[str], ...] = tuple(_groups(self.nodes, self.cells))
         self.beside: dict[frozenset[str], tuple[frozenset[str], ...]] = {
             g: tuple(self._beside(g)) for g in self.groups
         }
@@ -224,9 +224,11 @@ def _defined(item: Statement) -> set[str]:
     return {item.target} if isinstance(item, TILES) else set()
 
 
-def _groups(context: Context, parts: Sequence[Cell]) -> Iterator[frozenset[str]]:
+def _groups(nodes: Nodes, parts: Sequence[Cell]) -> Iterator[frozenset[str]]:
     """Tiles that are best held in one unit, since they are added, compared or chosen between."""
+    context = nodes.context
     free = {n for n, kind in context.kinds.items() if kind.floating and not _fixed(context, n)}
+    free -= nodes.coordinates
     groups = {n: frozenset((n,)) for n in sorted(free)}
 
     def join(target: str, *values: Expr) -> None:

@@ -180,6 +180,8 @@ class Writer:
             kind = self.nodes(item.value).kind
         rules = self._rules(cell.depth, kind)
         match item:
+            case Map() if item.target in self.nodes.coordinates:
+                return _written([item], [])
             case Map() if item.kind.floating:
                 made = rules.wanted(item.value, self.unit(item.target))
                 new = item if made.expr is item.value else replace(item, value=made.expr)
