@@ -2,17 +2,20 @@
 
     python benchmarks/compile_time.py [--runs 5] [--most 10000]
 
-Cold is a whole process. Growth is the cost of `check` and of `emit` in this process, against the
-number of lines; `ratio` is the time per line over that of the cascade of 100 lines, so 1 is linear.
+Cold is a whole process. For devices it is one with nothing kept, and again with everything. Growth
+is the cost of `check` and of `emit` in this process, against the number of lines; `ratio` is the
+time per line over that of the cascade of 100 lines, so 1 is linear.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,13 +31,17 @@ BASE = 100
 # Whole processes
 
 
-def median_of(runs: int, *arguments: str) -> float:
+def median_of(runs: int, *arguments: str, cache: str = "off") -> float:
     """The median wall time of a Python process, in seconds."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-c", *arguments], check=True, stdout=subprocess.DEVNULL, cwd=ROOT
+            [sys.executable, "-c", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=ROOT,
+            env={**os.environ, "ATTNC_CACHE": cache},
         )
         times.append(time.perf_counter() - start)
     return statistics.median(times)
@@ -53,6 +60,24 @@ def processes(runs: int) -> None:
     longest = max(times, key=times.__getitem__)
     middle = statistics.median(times.values())
     print(f"  examples: median {middle * 1e3:.0f}, most {times[longest] * 1e3:.0f} ({longest})")
+
+
+def devices(runs: int) -> None:
+    """Prints the times of whole processes that emit Triton: nothing kept, and all of it."""
+    print(f"attnc compile --backend triton, median of {runs}, ms: cold, kept")
+    cold: dict[str, float] = {}
+    kept: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted((ROOT / "examples").glob("*.attn")):
+            line = (RUN, "compile", str(path), "--backend", "triton")
+            cold[path.stem] = median_of(runs, *line)
+            median_of(1, *line, cache=folder)
+            kept[path.stem] = median_of(runs, *line, cache=folder)
+            print(f"  {path.stem:<34}{cold[path.stem] * 1e3:8.0f}{kept[path.stem] * 1e3:8.0f}")
+    for name, times in (("cold", cold), ("kept", kept)):
+        longest = max(times, key=times.__getitem__)
+        middle = statistics.median(times.values())
+        print(f"  {name}: median {middle * 1e3:.0f}, most {times[longest] * 1e3:.0f} ({longest})")
 
 
 # Cascades of any length
@@ -144,6 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs:
         processes(options.runs)
+        devices(options.runs)
     lengths = [n for n in LENGTHS if n <= options.most]
     growth("a chain of matrix products", products, lengths)
     growth("a chain of mixed Einsums", mixed, lengths)

@@ -236,6 +236,17 @@ def test_explain_tells_what_kernels_become(run: Runner) -> None:
     assert launch["seconds"] > 0
 
 
+def test_kernels_explain_themselves_for_a_device() -> None:
+    kernel = attnc.kernel(SOFT, static={"top": 7})
+    found = kernel.explain(M=64, N=64, E=16, F=16, dtype="f16", target="cuda:80")
+    device: Any = found["device"]
+    assert (device["target"], device["dtype"]) == ("cuda:80", "f16")
+    assert device["parameters"] == {"top": 7}
+    assert [launch["kernel"] for launch in device["launches"]] == ["_k0"]
+    assert "On cuda:80 in f16, at E = 16, F = 16, M = 64, N = 64, top = 7: _k0" in str(found)
+    assert "device" not in kernel.explain(M=64)
+
+
 def test_explain_shows_it(run: Runner) -> None:
     found = run("explain", "--target", "cuda:80", *AT)
     title = "On cuda:80 in bf16, at E = 64, F = 64, M = 512, N = 512, top = 256: _k0"

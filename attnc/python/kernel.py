@@ -100,8 +100,10 @@ class Kernel(Generic[P, R]):
         fixed = api.fixed(facts, dict(self._choices.static))
         sizes = {n: v for n, v in fixed.items() if type(v) is int}
 
-        def explain(more: Mapping[str, int], dtype: str) -> Mapping[str, object]:
-            return api.explain(facts, {**sizes, **more}, dtype)
+        def explain(
+            more: Mapping[str, int], dtype: str, target: str | None
+        ) -> Mapping[str, object]:
+            return api.explain(facts, {**sizes, **more}, dtype, target=target)
 
         return Explanation(explain, {}, self._choices.dtype or "f32")
 
