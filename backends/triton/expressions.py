@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -33,6 +34,7 @@ from attnc.ir.types import Kind
 
 _TRUE: Final = Term("True", (), Held.BOOL, literal=True)
 _FALSE: Final = Term("False", (), Held.BOOL, literal=True)
+TRUTHS: Final = {"&": operator.and_, "|": operator.or_, "^": operator.xor}
 INTEGERS: Final = (Held.INT, Held.I32, Held.I64)
 
 
@@ -173,6 +175,9 @@ class Expressions:
 
     def infix(self, sign: str, level: int, left: Term, right: Term, held: Held) -> Term:
         """Two terms with an operator between them, aligned."""
+        if held is Held.BOOL and left.literal and right.literal and sign in TRUTHS:
+            truth = TRUTHS[sign](left.text == "True", right.text == "True")
+            return Term(str(truth), (), Held.BOOL, literal=True)
         axes = united(self.scope.place, left, right)
         left, right = self._meeting(left, right)
         left, right = spread(left, axes), spread(right, axes)
