@@ -171,6 +171,42 @@ def test_modules_know_the_shapes_that_pytorch_is_told() -> None:
         assert [list(s) for s in module._shapes(*shapes, **values)] == expected, name
 
 
+# What Triton compiles again
+
+
+def compiled_for(kernel: str, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> set[Any]:
+    """What the kernels of a module are specialised by, at a call with contiguous tensors."""
+    from attnc.backends.triton.inspect import recorded
+
+    module = module_of(attnc.compile(examples.text(kernel), backend="triton"), f"again {kernel}")
+    tensors = [torch.empty(s, dtype=dtype, device="meta") for s in shapes.values()]
+    found = set()
+    for launch in recorded(module, lambda m: getattr(m, kernel)(*tensors)):
+        parameters = {p.name: p for p in launch.kernel.params}
+        fixed = {
+            name: value
+            for name, value in launch.arguments.items()
+            if parameters[name].is_constexpr
+            or not (parameters[name].do_not_specialize or isinstance(value, torch.Tensor))
+        }
+        found.add((launch.kernel.__name__, str(fixed), launch.warps, launch.stages))
+    return found
+
+
+def test_a_new_length_compiles_nothing() -> None:
+    """Nor does another number of heads or sequences; a head size, a type does."""
+
+    def at(B: int, H: int, J: int, M: int, N: int, E: int = 64, half: bool = True) -> set[Any]:
+        shapes = {"Q": (B, H, M, E), "K": (B, J, N, E), "V": (B, J, N, E)}
+        return compiled_for("gqa_causal", shapes, torch.float16 if half else torch.float32)
+
+    first = at(1, 8, 2, 4096, 4096)
+    for again in ((1, 8, 2, 4097, 4099), (3, 1, 1, 129, 257), (2, 12, 12, 1000, 16384)):
+        assert at(*again) == first
+    assert at(1, 8, 2, 4096, 4096, E=80) != first
+    assert at(1, 8, 2, 4096, 4096, half=False) != first
+
+
 # Kernels that run, under the interpreter
 
 

@@ -73,8 +73,11 @@ def test_excerpts(page: str) -> None:
             continue
         if re.match(r"cascade \w+\(\w+\[", block.text):
             assert block.text == printer.cascade(api.check(block.spec).select().cascade)
-        elif "np." in block.text:
-            emitted = [line.strip() for line in api.compile(block.spec).splitlines()]
+        elif "np." in block.text or "tl." in block.text:
+            backend = "numpy" if "np." in block.text else "triton"
+            emitted = [
+                line.strip() for line in api.compile(block.spec, backend=backend).splitlines()
+            ]
             lines = [line.strip() for line in block.text.splitlines()]
             assert [x for x in lines if x and x != "..." and x not in emitted] == []
 

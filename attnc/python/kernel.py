@@ -92,6 +92,11 @@ class Kernel(Generic[P, R]):
         return self._built.source
 
     @property
+    def backend(self) -> str | None:
+        """The backend that was chosen; None where the device of tensors decides."""
+        return self._choices.backend
+
+    @property
     def explain(self) -> Explanation:
         """What the cascade costs; `print` shows it, a call evaluates it at sizes."""
         from attnc import api
