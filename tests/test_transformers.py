@@ -715,6 +715,21 @@ def test_probe(condition: str, order: Order) -> None:
     assert probed(kernel, find_roles(kernel.signature), {}) == order
 
 
+def test_the_probe_runs_in_main_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a kernel that is to run on GPUs alone is known where it is registered, and its values."""
+    for backend in (None, "numpy", "triton"):
+        kernel = attnc.kernel(spec(CAUSAL), backend=backend)
+        assert probed(kernel, find_roles(kernel.signature), {}) == Order(True, True, True)
+    moved: list[Any] = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda t: moved.append(t) or t)
+    scores = "(Q[b,h,m,e] * K[b,h//(H//J),n,e] + bias[h]) / sqrt(E)"
+    kernel = attnc.kernel(spec(CAUSAL, more=", bias[H]", scores=scores), backend="triton")
+    bias = torch.zeros(4)
+    assert probed(kernel, find_roles(kernel.signature, ["bias"]), {"bias": bias}).causal is True
+    assert moved
+    assert all(t is bias for t in moved)
+
+
 def test_probe_of_the_gallery() -> None:
     """Every example of the usual form can be registered; a few conditions are known by heart."""
     found = {}
