@@ -1,0 +1,136 @@
+"""Texts of the Triton backend, read and not run: goldens, loops, offsets of 64 bits."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+import pytest
+
+from attnc.ir.tiles import If, Loop, Plan, Statement
+from attnc.planning import for_device
+from tests import examples, golden
+from tests.interpreted import interpreted
+from tests.kernel_text import loops, parsed, products, strides, unsafe
+from tests.test_gallery import facts
+
+THREE_PASSES = (
+    "dense",
+    "causal",
+    "alibi",
+    "gqa",
+    "gqa_causal",
+    "mqa",
+    "softcap",
+    "rotary",
+    "entropy",
+    "differential",
+    "fusemax_three_pass",
+    "sliding_window_sinks",
+    "quantised",
+    "cog",
+    "normalised",
+)
+"""Examples whose text takes three passes over the keys, and which are one kernel with one loop."""
+
+
+@cache
+def text(name: str) -> str:
+    return interpreted(facts(name)).text
+
+
+@cache
+def plan(name: str) -> Plan:
+    return for_device(facts(name))
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_texts(name: str, renew: bool) -> None:
+    golden.compare("triton", name, text(name), renew, ".py.txt")
+
+
+def test_no_orphans(renew: bool) -> None:
+    if renew:
+        golden.prune("triton", examples.NAMES, ".py.txt")
+    assert golden.orphans("triton", examples.NAMES, ".py.txt") == []
+
+
+# Loops
+
+
+def rounds(body: tuple[Statement, ...]) -> int:
+    """How many loops a plan's statements are: one for each range, those inside of it again."""
+    found = 0
+    for item in body:
+        match item:
+            case Loop(ranges=ranges, body=inner):
+                found += len(ranges) * (1 + rounds(inner))
+            case If(body=inner):
+                found += rounds(inner)
+            case _:
+                pass
+    return found
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_loops_are_those_of_the_plan(name: str) -> None:
+    kernels = parsed(text(name)).kernels
+    assert len(kernels) == len(plan(name).kernels)
+    for written, planned in zip(kernels, plan(name).kernels, strict=True):
+        assert len(loops(written)) == rounds(planned.body), planned.name
+
+
+@pytest.mark.parametrize("name", THREE_PASSES)
+def test_one_loop_over_the_keys(name: str) -> None:
+    """What is written in three passes is one kernel with one loop."""
+    (kernel,) = parsed(text(name)).kernels
+    assert len(loops(kernel)) == 1
+
+
+# Offsets
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_offsets_have_64_bits_where_they_need_them(name: str) -> None:
+    """Each product with a stride is made in 64 bits, or in coordinates whose reach is looked at."""
+    assert unsafe(text(name)) == []
+
+
+def test_all_addresses_are_looked_at() -> None:
+    """Every stride of every kernel is a factor of some product."""
+    for name in examples.NAMES:
+        module = parsed(text(name))
+        for kernel in module.kernels:
+            given = strides(kernel, text(name))
+            assert given, f"{name} {kernel.name}"
+            used = {n.id for n in ast.walk(kernel) if isinstance(n, ast.Name)}
+            factors = {
+                n.right.id
+                for n in ast.walk(kernel)
+                if isinstance(n, ast.BinOp)
+                and isinstance(n.op, ast.Mult)
+                and isinstance(n.right, ast.Name)
+            }
+            assert used & set(given) <= factors
+            loads = ast.unparse(kernel).count("tl.load(") + ast.unparse(kernel).count("tl.store(")
+            assert loads >= 1
+    assert sum(products(text(name)) for name in examples.NAMES) > 1000
+
+
+NARROWED = {
+    "a coordinate of 32 bits": (r"\.to\(INDEX\)", ""),
+    "a program of 32 bits": (r"program_id\(0\)\.to\(tl\.int64\)", "program_id(0)"),
+    "a number of 32 bits": (r"tl\.cast\((\w+), tl\.int64\) \* ", r"\1 * "),
+    "a rank that is not looked at": (r"_index\(\[\(Q, \([\d, ]+\)\)", "_index([(Q, (0,))"),
+}
+
+
+@pytest.mark.parametrize("fault", NARROWED)
+def test_narrow_offsets_are_seen(fault: str) -> None:
+    pattern, other = NARROWED[fault]
+    seen = 0
+    for name in ("causal", "gqa_causal", "retention", "paged_decode"):
+        changed = re.sub(pattern, other, re.sub(r"_index\(\s+", "_index(", text(name)))
+        seen += changed != text(name) and bool(unsafe(changed))
+    assert seen
