@@ -17,7 +17,7 @@ from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Apply, Expr, Int
+from attnc.ir.expr import Apply, Expr, Int, Name
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -33,9 +33,10 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.tiles_walk import names
+from attnc.ir.tiles_walk import expressions, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
+from attnc.ir.walk import children
 
 WIDENED: Final = {
     "f16": Held.F32,
@@ -70,6 +71,7 @@ class Body:
         self.products = Products(self.scope)
         self.reductions = Reductions(self.scope)
         self.needless = Needless(self.scope.context)
+        self._narrowed = _narrowed(self.scope.kernel.body)
         loads = [s for s in walk(self.scope.kernel.body) if isinstance(s, Load)]
         self._reloaded = {s.tensor.removesuffix("?") for s in loads} & self.scope.context.stored
 
@@ -252,7 +254,15 @@ class Body:
             self._define(item.target, self._dot(dot, onto), item.kind)
             return
         value = self.scope.folded(item.value, self.given)
+        if item.target in self._narrowed:
+            term = self.expression(Apply("float", (value,)))
+            self._define(item.target, term, Kind.FLOAT)
+            return
         if isinstance(value, Apply) and value.function == "rounded":
+            (operand,) = value.arguments
+            if isinstance(operand, Name) and item.target not in self.products.operands:
+                self.scope.tiles[item.target] = self.scope.tiles[operand.name]
+                return
             term = self.expression(value)
             if item.target in self.products.only:
                 self.scope.tiles[item.target] = term
@@ -412,6 +422,29 @@ class Body:
         self.depth += 1
         self._inside(item)
         self.depth -= 1
+
+
+def _narrowed(body: tuple[Statement, ...]) -> frozenset[str]:
+    """Waves of angles of 64 bits that are read in the kernel's floating type alone."""
+    found = {s.target for s in walk(body) if isinstance(s, Map) and _is_wave(s)}
+    for item in walk(body):
+        for expr in expressions(item):
+            plain = [expr]
+            while plain:
+                node = plain.pop()
+                match node:
+                    case Apply(function="float", arguments=(Name(),)):
+                        pass
+                    case Name(name=name):
+                        found.discard(name)
+                    case _:
+                        plain += children(node)
+    return frozenset(found)
+
+
+def _is_wave(item: Map) -> bool:
+    wave = isinstance(item.value, Apply) and item.value.function in ("sin", "cos")
+    return wave and item.kind is Kind.F64
 
 
 def is_true(term: Term) -> bool:

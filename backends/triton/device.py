@@ -139,6 +139,26 @@ def _pow(x, y):
 
 
 @triton.jit
+def _sine(x, quarters: tl.constexpr, FLOAT: tl.constexpr):
+    """sin(x + quarters * pi / 2) of an angle of 64 bits, in the kernel's floating type.
+
+    In 32 bits, what whole quarter turns leave is narrow, and a polynomial has all of its digits
+    (coefficients of Cephes, S. Moshier).
+    """
+    if tl.float64 == FLOAT:
+        return tl.sin(x) if quarters == 0 else tl.cos(x)
+    turns = tl.floor(x * 0.6366197723675814 + 0.5)
+    r = (x - turns * 1.5707963267948966).to(tl.float32)
+    z = r * r
+    sine = r + r * z * (-1.6666654611e-1 + z * (8.3321608736e-3 - z * 1.9515295891e-4))
+    tail = z * z * (4.166664568298827e-2 + z * (-1.388731625493765e-3 + z * 2.443315711809948e-5))
+    cosine = 1.0 - 0.5 * z + tail
+    quarter = (turns - 4.0 * tl.floor(turns * 0.25)).to(tl.int32) + quarters
+    found = tl.where(quarter % 2 == 0, sine, cosine)
+    return tl.where(quarter % 4 >= 2, -found, found)
+
+
+@triton.jit
 def _expm1(x):
     """exp(x) - 1, also where x is small."""
     u = tl.exp(x)

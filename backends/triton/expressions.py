@@ -32,6 +32,7 @@ from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Plan
 from attnc.ir.types import Kind
 
+_FLOAT: Final = Term("FLOAT", (), Held.FLOAT, literal=True)
 _TRUE: Final = Term("True", (), Held.BOOL, literal=True)
 _FALSE: Final = Term("False", (), Held.BOOL, literal=True)
 TRUTHS: Final = {"&": operator.and_, "|": operator.or_, "^": operator.xor}
@@ -357,6 +358,12 @@ class Expressions:
                 return self.scope.tile_size(variable)
             case "within", (Var(name=variable),):
                 return self.scope.within(variable)
+            case "float", (Apply(function="sin" | "cos" as wave, arguments=(angle,)),) if (
+                self.kind(angle) is Kind.F64
+            ):
+                quarters = Term("0" if wave == "sin" else "1", (), Held.INT, literal=True)
+                term = self.in_kind(angle, Kind.F64)
+                return self.call("_sine", Held.FLOAT, term, quarters, _FLOAT)
             case "float", (operand,):
                 return self.in_kind(operand, Kind.FLOAT)
             case "rounded", (operand,):

@@ -31,7 +31,12 @@ def laid_out(line: str) -> list[str]:
     target, sign, value = _assigned(code)
     if not sign:
         return [start + code]
-    return [f"{start}{target} = (", *_broken(value, start + INDENT), f"{start})"]
+    parts = _split(value)
+    if len(parts) > 1:
+        lines = [x for part in parts for x in _broken(part + ",", start + INDENT)]
+    else:
+        lines = _broken(value, start + INDENT)
+    return [f"{start}{target} = (", *lines, f"{start})"]
 
 
 def _headless(text: str) -> str:

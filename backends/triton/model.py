@@ -9,16 +9,18 @@ fits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Final, TypeAlias
 
 from attnc.backends.triton.products import Products
 from attnc.backends.triton.scope import KernelScope
+from attnc.ir.expr import Apply
 from attnc.ir.tiles import Dot, Fold, If, Load, Loop, Map, Statement, TopK
-from attnc.ir.tiles_walk import reads
+from attnc.ir.tiles_walk import expressions, reads
 from attnc.ir.types import Kind
+from attnc.ir.walk import subexpressions
 
 Shape: TypeAlias = tuple[str, ...]
 
@@ -27,6 +29,9 @@ NOMINAL: Final = {"rows": 128, "columns": 128, "others": 64, "whole": 64}
 
 COLUMNS: Final = 128
 """Most columns of a tile along an axis that programs share out."""
+
+LONG: Final = frozenset("tanh erf gelu expm1 log1p softplus pow random".split())
+"""Functions that are many operations."""
 
 
 @dataclass
@@ -52,6 +57,11 @@ class Model:
             else:
                 self.roles[axis.name] = "others"
 
+    def in_products(self) -> frozenset[str]:
+        """The axes along which matrices are multiplied: a device takes so many at least."""
+        found = self.products.matrices.values()
+        return frozenset(a for m in found for a in (m.rows, m.over, m.columns))
+
     def live(self) -> Counter[Shape]:
         """The shapes of the tiles that live at once where most do."""
         return max(self._moments(self.scope.kernel.body, Counter()), key=self._weight)
@@ -76,26 +86,26 @@ class Model:
     ) -> Iterator[Counter[Shape]]:
         """The tiles that live after each statement of a block and of those in it."""
         yield around
-        made: dict[str, Shape] = {}
+        made: dict[str, tuple[Shape, int]] = {}
         for place, item in enumerate(body):
             later = [reads(s) for s in body[place + 1 :]]
             needed = set().union(*later, reads(item))
-            alive = around + Counter(s for t, s in made.items() if t in needed)
+            alive = around + _counted(s for t, s in made.items() if t in needed)
             match item:
                 case Loop(carries=carries, body=inner) | If(carries=carries, body=inner):
                     after = set().union(*later) if later else set[str]()
-                    kept = around + Counter(s for t, s in made.items() if t in after)
+                    kept = around + _counted(s for t, s in made.items() if t in after)
                     inside = kept + Counter(self._shape(c.axes) for c in carries)
-                    inside += Counter(
+                    inside += _counted(
                         s for t, s in made.items() if t in reads(item) and t not in after
                     )
                     yield from self._moments(inner, inside)
-                    made |= {c.name: self._shape(c.axes) for c in carries}
+                    made |= {c.name: (self._shape(c.axes), 1) for c in carries}
                 case Map() | Dot() | Fold() | Load() | TopK():
-                    shape = self._inner(item)
-                    yield alive + Counter([shape])
+                    wide = 2 if item.kind is Kind.F64 else 1
+                    yield alive + Counter({self._inner(item): wide * _own(item)})
                     if self._is_kept(item):
-                        made[item.target] = self._shape(item.axes)
+                        made[item.target] = self._shape(item.axes), wide
                 case _:
                     pass
 
@@ -132,3 +142,17 @@ def _deep(body: tuple[Statement, ...], depth: int) -> Iterator[tuple[Statement, 
         yield item, depth
         if isinstance(item, Loop | If):
             yield from _deep(item.body, depth + 1)
+
+
+def _own(item: Statement) -> int:
+    """How many tiles it takes to compute one: long functions need some for themselves."""
+    nodes = (n for e in expressions(item) for n in subexpressions(e))
+    return 3 if any(isinstance(n, Apply) and n.function in LONG for n in nodes) else 1
+
+
+def _counted(shapes: Iterable[tuple[Shape, int]]) -> Counter[Shape]:
+    """How many tiles there are of each shape; one of 64 bits counts as two."""
+    found: Counter[Shape] = Counter()
+    for shape, count in shapes:
+        found[shape] += count
+    return found

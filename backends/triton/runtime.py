@@ -231,6 +231,8 @@ def _fitting(target, dtype, rows, warps, live, once, rounds):
     lanes = live
     if dtype in (torch.float32, torch.float64):  # without matrix units, operands are in registers
         lanes += once + rounds
+    if live > 2**20:  # more than Triton allows in one tile
+        return 0
     if rows > 16 and lanes * wide > threads * (200 if hip else 144):
         return 0
     room = 1024 * _SHARED.get(target, 64 if hip else 99)

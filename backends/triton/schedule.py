@@ -36,9 +36,9 @@ POINTS: Final = 1024
 """Points of an axis in the comparison."""
 WHOLE: Final = 64
 """Points of an axis that is held whole."""
-LARGEST: Final = 64 * 128
+LARGEST: Final = 128 * 128
 """Most lanes of a tile."""
-SIZES: Final = (64, 16, 4)
+SIZES: Final = (64, 16)
 """Sizes of tiles that are compared."""
 MATRIX: Final = 16
 """How many times faster a multiplication in a product of matrices is."""
@@ -54,15 +54,16 @@ def tiled(context: Context) -> frozenset[str]:
     """The parallel and streamed axes that are tiled."""
     kernel = context.kernel
     free = [a.name for a in kernel.axes if a.kind in ("par", "stream")]
-    best: tuple[float, int, tuple[str, ...]] | None = None
+    best: tuple[float, tuple[int, ...], tuple[str, ...]] | None = None
     for count in range(min(len(free), 4) + 1):
         for chosen in combinations(free, count):
             for size in SIZES if chosen else SIZES[:1]:
                 sizes = dict.fromkeys(chosen, size)
                 sizes |= {a.name: WHOLE for a in kernel.axes if a.kind == "whole"}
                 found = _Costs(context, sizes).of(kernel.body, _programs(kernel, sizes))
-                if found is not None and (best is None or (found, count, chosen) < best):
-                    best = found, count, chosen
+                inner = tuple(-free.index(a) for a in chosen)  # of equals, the innermost
+                if found is not None and (best is None or (found, inner, chosen) < best):
+                    best = found, inner, chosen
     return frozenset(best[2]) if best else frozenset()
 
 

@@ -28,7 +28,7 @@ from attnc.ir.expr import (
     Value,
     Var,
 )
-from attnc.ir.printer import ATOM, PRODUCT, SUM
+from attnc.ir.printer import PRODUCT, SUM
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Axis, Kernel, Plan
 from attnc.ir.tiles_facts import tensor_sizes
@@ -79,7 +79,7 @@ class KernelScope:
     def __post_init__(self) -> None:
         kinds = self.context.facts.values
         tensors: tuple[Input | Output, ...] = (*self.plan.inputs, *self.plan.outputs)
-        extents = {s for t in tensors for s in t.sizes}
+        extents = {s for t in tensors for s in t.sizes} | {n for n in kinds if n.isupper()}
         self.bounds: dict[str, Interval] = {
             n: (0 if n in extents else 1 - LIMIT, LIMIT - 1)
             for n, t in kinds.items()
@@ -292,12 +292,11 @@ class KernelScope:
         if set(term.axes) == set(axes):
             return spread(term, axes).text
         if not term.axes:
-            zero = "False" if kind is Kind.BOOL else "0"
-            filled = f"tl.full({self.shape(axes)}, {zero}, {held.value})"
-            sign = "|" if kind is Kind.BOOL else "+"
             if not axes:
                 return term.text
-            return f"{term.at(ATOM)} {sign} {filled}"
+            if kind is Kind.BOOL:
+                return f"tl.where({term.text}, True, tl.full({self.shape(axes)}, False, tl.int1))"
+            return f"{term.at(SUM)} + tl.full({self.shape(axes)}, 0, {held.value})"
         return f"tl.broadcast_to({spread(term, axes).text}, {self.shape(axes)})"
 
     def folded(self, expr: Expr, given: frozenset[Expr]) -> Expr:

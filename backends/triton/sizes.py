@@ -15,6 +15,7 @@ CANDIDATES: Final = (
     "(32, 16, 4), (16, 16, 4))"
 )
 """Rows, points of other axes, and warps, the best first."""
+SMALLEST: Final = "((16, 16, 4),)"
 
 
 @dataclass
@@ -32,15 +33,14 @@ class Sizes:
         lines = []
         for axis, name in self.names.items():
             if roles[axis] == "whole":
-                lines.append(f"{name} = _power({self._extent(axis)}, 16)")
+                least = ", 16" if axis in self.kernel.model.in_products() else ""
+                lines.append(f"{name} = _power({self._extent(axis)}{least})")
             elif roles[axis] == "columns":
                 lines.append(f"{name} = _power({self._extent(axis)}, 16, {COLUMNS})")
         free = [a for a in self.names if roles[a] in ("rows", "others")]
         live = self._sum(self.kernel.model.live())
         once, rounds = (self._sum(c) for c in self.kernel.model.operands())
-        if not free:
-            return [*lines, "_warps, _stages = 4, 1"]
-        lines.append(f"for _rows, _others, _warps in {CANDIDATES}:")
+        lines.append(f"for _rows, _others, _warps in {CANDIDATES if free else SMALLEST}:")
         for axis in free:
             most = "_rows" if roles[axis] == "rows" else "_others"
             lines.append(f"    {self.names[axis]} = _power({self._extent(axis)}, 16, {most})")

@@ -18,6 +18,7 @@ from attnc.passes.tiling.pack import Pack
 from attnc.passes.tiling.preload import Preload
 from attnc.passes.tiling.rows import Rows
 from attnc.passes.tiling.units import Units
+from attnc.passes.tiling.witness import Witness
 
 TILING: Final[tuple[PlanPass, ...]] = (
     Invariant(),
@@ -44,7 +45,7 @@ def for_devices(*, exact: bool = False) -> tuple[PlanPass, ...]:
     know.
     """
     first = (Given(), Confine()) if exact else (Given(),)
-    last = (Given(), Units(), Invariant(), Preload(), Dead(), MatrixOperands(), Pack())
+    last = (Given(), Units(), Witness(), Invariant(), Preload(), Dead(), MatrixOperands(), Pack())
     return (*first, *TILING, *last)
 
 
