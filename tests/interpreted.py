@@ -59,6 +59,7 @@ def serve(descriptor: int) -> None:
 
     torch.set_num_threads(1)
     np.seterr(all="ignore")
+    _put_right()
     connection = Connection(descriptor)
     while True:
         try:
@@ -72,6 +73,22 @@ def serve(descriptor: int) -> None:
             cause = error.__cause__ or error
             problem = type(cause).__name__, str(cause), traceback.format_exc()
             connection.send((None, problem))
+
+
+def _put_right() -> None:
+    """The interpreter takes a comparison for a number of the type that it compares."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    binary = InterpreterBuilder.binary_op
+
+    def compared(self: Any, lhs: Any, rhs: Any, op: Any) -> Any:
+        found = binary(self, lhs, rhs, op)
+        if found.data.dtype == np.bool_:
+            found.dtype = tl.int1
+        return found
+
+    InterpreterBuilder.binary_op = compared
 
 
 @cache

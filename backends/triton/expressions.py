@@ -183,7 +183,8 @@ class Expressions:
         left, right = self._meeting(left, right)
         left, right = spread(left, axes), spread(right, axes)
         text = f"{left.at(level)} {sign} {right.at(level + 1)}"
-        return Term(text, axes, held, level, left.literal and right.literal)
+        literal = left.literal and right.literal and held is not Held.BOOL
+        return Term(text, axes, held, level, literal)
 
     def _meeting(self, left: Term, right: Term) -> tuple[Term, Term]:
         """Two terms as an operator takes them.
