@@ -20,10 +20,10 @@ ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py legalise.py explain_text.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz coverage goldens clean stale install
+.PHONY: help demo test check format fuzz coverage goldens gpu gpu-kernels clean stale install
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 — /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' Makefile
 
 demo: $(STAMP) ## put attentions that are written as text into two real models
 	@$(PY) examples/demo.py $(ARGS)
@@ -49,6 +49,13 @@ coverage: $(STAMP) ## run the tests and measure lines and branches
 
 goldens: $(STAMP) ## renew the expected outputs of the tests
 	@$(PY) -m pytest $(GOLDENS) --renew -n 0 $(ARGS)
+
+# The Python of a machine with a GPU, which has torch and triton; nothing is installed there.
+gpu: ## check and time kernels on a GPU: make gpu ARGS=--dry-run does without
+	@$(PYTHON) -m benchmarks.gpu $(ARGS)
+
+gpu-kernels: $(STAMP) ## what `make gpu` needs on a machine that cannot install
+	@$(PY) -m benchmarks.gpu.emitting $(ARGS)
 
 install: $(STAMP) ## make .venv
 

@@ -1,0 +1,318 @@
+"""`make gpu` without a GPU: a dry run of all of it, and what it must notice.
+
+Seeded faults: a kernel that is wrong, one that is never the same, lengths that are constants of a
+kernel, workers that die and that hang.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu import emitting, report, sweep
+from benchmarks.gpu.modules import Tiling, compiled, retiled
+from benchmarks.gpu.pool import RESTART, Pool
+from benchmarks.gpu.settings import Settings, Task
+from benchmarks.gpu.store import Expected, compare, expected_of, inputs_of, read_index
+from benchmarks.gpu.workloads import FAMILIES, workloads
+from tests.support import ROOT
+
+pytest.importorskip("triton")
+
+
+def dry(out: Path, *arguments: str) -> Any:
+    """A dry run in a process of its own: what it prints, and gpu.json."""
+    line = [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu", "--dry-run", "--out", str(out)]
+    paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*line, *arguments], cwd=ROOT, env=paths, capture_output=True, text=True, timeout=300
+    )
+    assert (out / "gpu.json").exists(), done.stderr
+    return done, json.loads((out / "gpu.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    out = tmp_path_factory.mktemp("gpu")
+    done, found = dry(out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, done.stdout, found
+
+
+def test_dry_run(run: Any) -> None:
+    out, printed, found = run
+    assert found["schema"] == 1
+    assert found["dry"]
+    assert found["fresh"]
+    assert found["machine"]["device"] == "Triton's interpreter"
+    assert list(found["seconds"]) == list(found["sections"])
+    for name in report.CHECKS:
+        others = {k: n for k, n in found["checks"][name].items() if k != "ok"}
+        assert not any(others.values()), name
+    cases = found["sections"]["gallery"]
+    assert {c["kind"] for c in cases} == {"f16", "f32"}
+    assert any(c["wide"] for c in cases)
+    assert 0 < max(c["ratio"] for c in cases) <= 1
+    assert all(r["new"] == 0 < r["compiled"] for r in found["sections"]["edges"] if "new" in r)
+    speed = found["sections"]["speed"]
+    assert [r["subject"] for r in speed] == list(FAMILIES)
+    for record in speed:
+        for name, one in record["contestants"].items():
+            assert one["median"] > 0, name
+            assert one["same"] == ("apart" in one) or name == "attnc" or not one["same"]
+            assert one.get("apart", 0) < 1e-5, (record["subject"], name)
+    assert {"flex", "best"} <= set(speed[0]["ratios"])
+    tiles = [r["tiles"] for r in found["sections"]["sweep"]]
+    assert tiles[0] is None
+    assert len(tiles) == len(sweep.tilings(dry=True))
+    text = (out / "gpu.txt").read_text(encoding="utf-8")
+    assert text in printed
+    assert "sink logits f32 16" in text
+    assert (out / "gpu.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Seeded faults
+
+
+def damaged(run: Any, tmp_path: Path, name: str, old: str, new: str, section: str) -> Any:
+    """The checks of a section for one kernel with a fault."""
+    kernels = tmp_path / "kernels"
+    kernels.mkdir()
+    for path in (run[0] / "dry-kernels").iterdir():
+        (kernels / path.name).write_bytes(path.read_bytes())
+    path = kernels / f"{name}.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) > 0
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    task = Task(section, name, Settings(str(kernels), str(tmp_path), dry=True, repeats=2))
+    out = tmp_path / "records.jsonl"
+    line = [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu.worker", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRITON_INTERPRET": "1"}
+    subprocess.run([*line, task.to_json()], cwd=ROOT, env=environment, check=True, timeout=300)
+    return [json.loads(x) for x in out.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_wrong_kernel_is_noticed(run: Any, tmp_path: Path) -> None:
+    """Weights that are a thousandth too large, in one of the two products."""
+    old, new = "p.to(TYPE)", "(p * 1.001).to(TYPE)"
+    found = damaged(run, tmp_path, "causal", old, new, "gallery")
+    wide = next(r for r in found if r["wide"])
+    assert not wide["ok"]
+    assert wide["ratio"] > 2
+    assert wide["over"] > 0
+    assert report.failed({"gallery": found})
+
+
+def test_a_kernel_that_differs_is_noticed(run: Any, tmp_path: Path) -> None:
+    """Each call returns something else; so do other depths of the pipeline."""
+    old = "return _launch(*_check(Q, K, V))"
+    new = "return _launch(*_check(Q, K, V)) * (1 + 1e-6 * torch.rand(()))"
+    found = damaged(run, tmp_path, "causal", old, new, "steady")
+    by = {r["item"]: r for r in found}
+    assert by["repeat"]["different"] > 0
+    assert not by["repeat"]["ok"]
+    assert not by["streams"]["ok"]
+    assert not by["stages 3"]["ok"]
+
+
+def test_lengths_that_are_constants_are_noticed(tmp_path: Path) -> None:
+    text = (
+        "class K:\n    def __getitem__(self, grid):\n        return lambda *a, **k: None\n"
+        "_k0 = K()\n__all__ = ['f']\n"
+        "def f(Q, K, V):\n    _k0[(1,)](Q, N=K.shape[2])\n    return V[:, :, :1] * Q[:, :, :, :1]\n"
+    )
+    for name in ("causal", "dense"):
+        changed = text if name == "causal" else text.replace("N=K.shape[2]", "N_TILE=16")
+        (tmp_path / f"{name}.py").write_text(changed, encoding="utf-8")
+    from benchmarks.gpu import edges
+
+    settings = Settings(str(tmp_path), str(tmp_path), dry=True)
+    found = {
+        name: edges.run(Task("edges", f"lengths of {name}", settings), "check")
+        for name in ("causal", "dense")
+    }
+    assert found["causal"]["new"] > 0
+    assert not found["causal"]["ok"]
+    assert found["dense"]["ok"]
+
+
+def test_no_bound_no_judgement() -> None:
+    value = np.array([1.0, 2.0, np.inf, -np.inf, np.nan])
+    wild = np.array([False, False, True, False, True])
+    bound = np.array([0.0, 0.5, 0.0, 0.0, 0.0], np.float32)
+    expected = Expected(value, bound, wild)
+    assert compare(expected, np.array([1.0, 2.5, np.nan, -np.inf, np.inf])).ratio == 1
+    assert compare(expected, np.array([1.0, 2.5, 7.0, -np.inf, np.inf])).ratio == np.inf
+    assert compare(expected, np.array([1.0, 4.0, np.nan, -np.inf, np.inf])).over == 1
+    assert compare(expected, np.array([1.0, 2.0, np.nan, np.nan, np.inf])).ratio == np.inf
+    assert compare(expected, np.array([1.1, 2.0, np.nan, -np.inf, np.inf])).ratio == np.inf
+    assert compare(expected, np.array([np.nan, 2.0, np.nan, -np.inf, np.inf])).ratio == np.inf
+    assert compare(expected, value[:2]).problem
+    open_ = Expected(value[:2], np.array([np.inf, 1.0], np.float32), wild[:2])
+    assert compare(open_, np.array([9.0, 2.0])).undecided == 0.5
+
+
+def test_what_is_stored_is_what_the_judge_says(run: Any) -> None:
+    """The same bound as tests/acceptance/judge.py, to a rounding upwards."""
+    from tests.acceptance.judge import judge
+    from tests.test_gallery import facts
+
+    folder = str(run[0] / "dry-kernels")
+    cases = read_index(folder).examples["causal"].cases
+    number = next(i for i, c in enumerate(cases) if c.wide)
+    inputs = inputs_of(folder, "causal", number)
+    (expected,) = expected_of(folder, "causal", number).values()
+    rng = np.random.default_rng(0)
+    found = expected.value * (1 + 1e-6 * rng.standard_normal(expected.value.shape))
+    verdict = judge(facts("causal"), inputs, {}, found.astype(np.float32), matrix_type="f32")
+    np.testing.assert_array_equal(expected.value, verdict.outputs[0].expected)
+    np.testing.assert_allclose(expected.bound, verdict.outputs[0].bound, rtol=1e-6)
+    assert np.all(expected.bound >= verdict.outputs[0].bound)
+    ratio = compare(expected, found.astype(np.float32)).ratio
+    assert ratio == pytest.approx(verdict.ratio, rel=1e-6)
+
+
+# Workers
+
+
+def writer(body: str) -> Any:
+    """The line of a worker that does this with `number`, its first item, and `put`."""
+    head = (
+        "import json, os, sys, time\nnumber = int(sys.argv[2])\nfile = open(sys.argv[1], 'a')\n"
+        "def put(n): print(json.dumps({'number': n}), file=file, flush=True)\n"
+    )
+    return lambda task, out, start: [sys.executable, "-c", head + body, str(out), str(start)]
+
+
+def worked(tmp_path: Path, body: str, patience: float = 60, seconds: float = 60) -> Any:
+    tasks = [Task("gallery", "it", Settings(str(tmp_path), str(tmp_path)))]
+    return Pool(1, time.monotonic() + seconds, patience, writer(body)).run(tasks)
+
+
+def test_a_worker_that_dies_loses_one_item(tmp_path: Path) -> None:
+    body = "for n in range(number, 4):\n    os.abort() if n == 1 else put(n)\n"
+    found = worked(tmp_path, body)
+    assert [r["number"] for r in found] == [0, 1, 2, 3]
+    assert ["error" in r for r in found] == [False, True, False, False]
+    assert "ended with -6" in found[1]["error"]
+
+
+def test_a_worker_that_hangs_loses_one_item(tmp_path: Path) -> None:
+    body = "for n in range(number, 4):\n    time.sleep(60) if n == 2 else put(n)\n"
+    found = worked(tmp_path, body, patience=1)
+    assert [r["number"] for r in found] == [0, 1, 2, 3]
+    assert "no answer" in found[2]["error"]
+
+
+def test_a_lost_device_is_begun_anew_after_its_item(tmp_path: Path) -> None:
+    body = f"for n in range(number, 3):\n    put(n)\n    n == 1 and sys.exit({RESTART})\n"
+    found = worked(tmp_path, body)
+    assert [r["number"] for r in found] == [0, 1, 2]
+    assert not any("error" in r for r in found)
+
+
+def test_what_no_time_was_left_for_is_said(tmp_path: Path) -> None:
+    found = worked(tmp_path, "put(0)\ntime.sleep(60)\n", seconds=1)
+    assert found[0]["number"] == 0
+    assert found[-1]["unfinished"]
+    assert report.counts(found)["unfinished"] == 1
+
+
+# Tiles
+
+TEXT = """
+def _launch(M):
+    é, _stages = "é", 0
+    for _rows, _others, _warps in ((128, 64, 4), (64,
+        32, 8)):
+        _stages = _fitting(_rows, _others)
+        if _stages:
+            break
+    return _rows, _others, _warps, _stages
+
+
+def _fitting(rows, others):
+    return 3 if rows < 128 else 0
+"""
+
+
+def launched(text: str) -> Any:
+    names: dict[str, Any] = {}
+    exec(text, names)
+    return names["_launch"](1)
+
+
+def test_tiles_are_set() -> None:
+    assert launched(TEXT) == (64, 32, 8, 3)
+    changed = retiled(TEXT, Tiling(256, 16, 2, 5))
+    assert launched(changed) == (256, 16, 2, 5)
+    assert launched(retiled(TEXT, Tiling(rows=32))) == (32, 64, 4, 3)
+    lines = [x for x in changed.splitlines() if x.startswith("def _fitting(rows")]
+    assert changed.splitlines().index(lines[0]) == TEXT.splitlines().index(lines[0])
+    with pytest.raises(ValueError, match="does not choose tiles"):
+        retiled("def _launch(M):\n    return M\n", Tiling(32))
+
+
+def test_what_was_compiled_is_counted() -> None:
+    """As Triton keeps it: for each device the kernels first."""
+    one = SimpleNamespace(n_regs=168, n_spills=0, metadata=SimpleNamespace(shared=1024))
+    kernel = SimpleNamespace(device_caches={0: ({"a": one, "b": one}, {}, None, None, None)})
+    found = compiled({"_k0": kernel, "_larger": SimpleNamespace(device_caches={}), "M": 1})
+    assert [f["kernel"] for f in found] == ["_k0", "_k0"]
+    assert (found[0]["registers"], found[0]["spills"], found[0]["shared"]) == (168, 0, 1024)
+
+
+# Figures
+
+
+def test_work_is_counted() -> None:
+    dense = next(iter(workloads("dense", dry=False)))
+    assert (dense.batch, dense.heads, dense.keys, dense.size) == (16, 16, 1024, 128)
+    assert dense.flops == 4 * 16 * 16 * 1024**2 * 128
+    assert next(iter(workloads("causal", dry=False))).flops == dense.flops / 2
+    longest = list(workloads("dense", dry=False))[4]
+    assert (longest.batch, longest.keys) == (1, 16_384)
+    decode = next(iter(workloads("decode", dry=False)))
+    assert (decode.queries, decode.heads, decode.key_heads) == (1, 16, 4)
+    assert decode.bytes == 2 * decode.batch * 128 * 2 * (16 + 4 * 1024)
+    assert all(w.batch * w.keys <= 65_536 for f in FAMILIES for w in workloads(f, dry=False))
+
+
+def test_ratios_are_of_those_that_compute_the_same() -> None:
+    def times(**found: tuple[float, bool]) -> Any:
+        return {"contestants": {k: {"median": t, "same": s} for k, (t, s) in found.items()}}
+
+    both = times(attnc=(2.0, True), FlexAttention=(3.0, True), flash=(1.0, True))
+    assert report.ratios(both) == {"flex": 1.5, "best": 0.5}
+    other = times(attnc=(2.0, True), FlexAttention=(3.0, False))
+    assert report.ratios(other) == {}
+    assert report.ratios({"contestants": {"attnc": {"error": "x"}}}) == {}
+
+
+def test_the_slowest_comes_first() -> None:
+    def record(name: str, ours: float) -> Any:
+        w = {"label": name, "keys": 4096, "queries": 4096, "kind": "bf16"}
+        both = {"attnc": {"median": ours}, "FlexAttention": {"median": 1.0}}
+        return {"timed": True, "workload": w, "contestants": both}
+
+    found = sweep.slowest([record("a", 1.0), record("b", 3.0), record("c", 2.0)])
+    assert [w["label"] for w in found] == ["b", "c", "a"]
+
+
+def test_a_machine_without_a_parser_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.gpu import __main__ as command
+
+    monkeypatch.setattr(emitting, "able", lambda: False)
+    with pytest.raises(SystemExit, match="make gpu-kernels"):
+        command.main(["--out", str(tmp_path)])
