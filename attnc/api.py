@@ -121,6 +121,7 @@ def compile(  # noqa: A001
     static: Mapping[str, Constant] | None = None,
     target: str | None = None,
     nonfinite: str = "fast",
+    precision: str = "ieee",
 ) -> str:
     """The text of a Python module that computes one cascade of a spec.
 
@@ -128,11 +129,12 @@ def compile(  # noqa: A001
     (f16, bf16, f32, f64) fixes the element type of tensors that declare none, else it is taken from
     each call. `static` fixes parameters. With `triton`, `target` (cuda:80, cuda:90, cuda:100,
     hip:gfx942) fixes the device, else each call tells, and `nonfinite="exact"` confines what is not
-    finite to those results that read it. Raises `SpecError` for a spec that is not valid, or that
+    finite to those results that read it; `precision="tf32"` multiplies f32 matrices with fewer
+    digits, and faster. Raises `SpecError` for a spec that is not valid, or that
     the backend cannot print, and `UsageError` for a choice that does not fit it.
     """
     found = check(text, name)
-    device = Device(target, nonfinite)
+    device = Device(target, nonfinite, precision)
     facts = found.select(cascade)
     return emit(
         facts,
@@ -150,6 +152,7 @@ class Device:
 
     target: str | None = None
     nonfinite: str = "fast"
+    precision: str = "ieee"
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Those at which passes compare costs."""
 
@@ -159,6 +162,8 @@ class Device:
             raise UsageError(f"no target is called '{self.target}'; there are {listed}")
         if self.nonfinite not in ("fast", "exact"):
             raise UsageError(f"nonfinite is fast or exact, not '{self.nonfinite}'")
+        if self.precision not in ("ieee", "tf32"):
+            raise UsageError(f"precision is ieee or tf32, not '{self.precision}'")
 
     @property
     def asked(self) -> bool:
@@ -185,7 +190,7 @@ def emit(
         raise UsageError(f"no backend is called '{backend}'; there is {listed}")
     if dtype is not None:
         check_dtype(dtype)
-    options = Options(dtype, fixed(facts, static), target=device.target)
+    options = Options(dtype, fixed(facts, static), target=device.target, precision=device.precision)
     if backend in BACKENDS:
         if device.asked:
             raise UsageError(f"the backend {backend} follows the text; it has no devices")

@@ -20,10 +20,12 @@ TARGETS: Final = ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942")
 class Options:
     """The floating type of untyped tensors (None: taken from the call) and fixed parameters.
 
-    `target` is the device that a plan is printed for; None leaves that to the call.
+    `target` is the device that a plan is printed for; None leaves that to the call. `precision` is
+    that of products of f32 matrices, `ieee` or `tf32`.
     """
 
     dtype: str | None = None
     static: Mapping[str, Constant] = field(default_factory=dict)
     version: str = VERSION
     target: str | None = None
+    precision: str = "ieee"

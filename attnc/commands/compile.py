@@ -48,6 +48,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="with numpy: the derived kernels, as loops over tiles of any size",
     )
     parser.add_argument(
+        "--precision",
+        default="ieee",
+        metavar="HOW",
+        help="with triton: tf32 multiplies f32 matrices faster, with fewer digits (default: ieee)",
+    )
+    parser.add_argument(
         "--dtype",
         metavar="TYPE",
         help="f16, bf16, f32 or f64 for tensors that state no type (default: taken from the call)",
@@ -107,7 +113,7 @@ def _emitted(options: argparse.Namespace, found: Checked, static: Mapping[str, s
         )
     if options.split:
         raise UsageError("--split is of --tiled: the text as written has no kernels")
-    device = Device(options.target, options.nonfinite, sizes(options.size))
+    device = Device(options.target, options.nonfinite, options.precision, sizes(options.size))
     return emit(
         facts,
         backend=options.backend,

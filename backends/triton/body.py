@@ -291,7 +291,7 @@ class Body:
                 left, right = (self.expression.held(s, held) for s in sides)
                 sides = left, right
             parts = [*(s.text for s in sides), *([onto.text] if onto else [])]
-            precision = f'input_precision="ieee", out_dtype={held.value}'
+            precision = f'input_precision="{scope.precision}", out_dtype={held.value}'
             text = f"tl.dot({', '.join(parts)}, {precision})"
             return Term(text, (matrix.rows, matrix.columns), held)
         left_tile, right_tile = (

@@ -176,19 +176,28 @@ def _log1p(x):
 
 @triton.jit
 def _tanh(x):
-    """The hyperbolic tangent: a series where x is small, else by an exponential."""
+    """The hyperbolic tangent: by an exponential, or where x is small by a polynomial.
+
+    In 32 bits (coefficients of Cephes, S. Moshier); in 64, without cancellation.
+    """
     y = tl.abs(x)
-    large = 1.0 - 2.0 / (tl.exp(2.0 * y) + 1.0)
-    e = _expm1(2.0 * y)
-    small = e / (e + 2.0)
-    found = tl.where(y < 0.55, small, large)
+    large = 1.0 - 2.0 / (tl.exp2(y * 2.885390081777927) + 1.0)
+    if x.dtype == tl.float64:
+        e = _expm1(2.0 * y)
+        small = e / (e + 2.0)
+    else:
+        z = y * y
+        tail = z * (1.33314422036e-1 + z * (-5.37397155531e-2 + z * 2.06390887954e-2))
+        tail = -3.33332819422e-1 + tail - z * z * z * z * 5.70498872745e-3
+        small = y + y * z * tail
+    found = tl.where(y < 0.625, small, large)
     return tl.where(x < 0, -found, found)
 
 
 @triton.jit
 def _sigmoid(x):
     """1 / (1 + exp(-x))."""
-    return 1.0 / (1.0 + tl.exp(-x))
+    return 1.0 / (1.0 + tl.exp2(x * -1.4426950408889634))
 
 
 @triton.jit
@@ -200,7 +209,7 @@ def _relu(x):
 @triton.jit
 def _silu(x):
     """x * sigmoid(x)."""
-    return x / (1.0 + tl.exp(-x))
+    return x / (1.0 + tl.exp2(x * -1.4426950408889634))
 
 
 @triton.jit

@@ -20,7 +20,9 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     It imports torch and triton. Tensors come in declared order, parameters by keyword, outputs go
     in order, as a tuple when there are several. `notes` are for its head.
     """
-    kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
+    kernels = [
+        printed(plan, kernel, f"_k{i}", options.precision) for i, kernel in enumerate(plan.kernels)
+    ]
     launcher = Launcher(plan, options, kernels)
     wrapper = "\n".join(launcher.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)

@@ -41,10 +41,11 @@ class Printed:
     model: Model = field(repr=False)
 
 
-def printed(plan: Plan, kernel: Kernel, function: str) -> Printed:
-    """The text of a kernel."""
+def printed(plan: Plan, kernel: Kernel, function: str, precision: str = "ieee") -> Printed:
+    """The text of a kernel; `precision` is that of products of f32 matrices."""
     context = Context(plan, kernel)
-    return KernelText(KernelScope(plan, kernel, context, tiled(context)), function).printed()
+    scope = KernelScope(plan, kernel, context, tiled(context), precision)
+    return KernelText(scope, function).printed()
 
 
 @dataclass
@@ -79,7 +80,7 @@ class KernelText:
         listed = ", ".join(f'"{n}"' for n in free)
         decorator = f"@triton.jit(do_not_specialize=[{listed}])" if listed else "@triton.jit"
         lines = [*laid_out(decorator), f"def {self.function}(", *arguments, "):"]
-        lines.append(f"{INDENT}{self._docstring()}")
+        lines += [INDENT + line for line in self._docstring()]
         lines += [x for line in head for x in laid_out(INDENT + line)]
         lines += [x for line in body.lines for x in laid_out(line)]
         hoists = {a.name: a for a, _ in scope.hoists.values()}
@@ -136,13 +137,26 @@ class KernelText:
         lines += [f"{INDENT}{name}: tl.constexpr," for name in fixed]
         return lines, free
 
-    def _docstring(self) -> str:
-        kernel = self.scope.kernel
-        stored = [s for s in statements(kernel.body) if isinstance(s, Store)]
-        made = ", ".join(dict.fromkeys(s.tensor for s in stored))
+    def _docstring(self) -> list[str]:
+        """What the kernel makes, and how."""
+        scope, kernel = self.scope, self.scope.kernel
+        made = dict.fromkeys(s.tensor for s in statements(kernel.body) if isinstance(s, Store))
+        parallel = [a.name for a in kernel.axes if a.kind == "par"]
         streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
-        how = f", in one pass over {', '.join(streamed)}" if streamed else ""
-        return f'"""{made}{how}."""'
+        tiles = [a for a in parallel if scope.is_tile(a)]
+        points = [a for a in parallel if not scope.is_tile(a)]
+        parts = [f"{', '.join(made)}:"]
+        if tiles:
+            parts.append(f"a program has a tile of {' x '.join(tiles)}")
+            parts.append(f"at one {', '.join(points)}" if points else "")
+        elif points:
+            parts.append(f"a program has one {', '.join(points)}")
+        else:
+            parts.append("one program")
+        if streamed:
+            parts.append(f"and goes along {', '.join(streamed)}")
+        text = " ".join(p for p in parts if p)
+        return textwrap.wrap(f'"""{text}."""', printer.WIDTH - len(INDENT))
 
     def _programs(self) -> list[str]:
         """Which tile of the parallel axes a program has, and coordinates."""

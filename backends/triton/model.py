@@ -145,9 +145,9 @@ def _deep(body: tuple[Statement, ...], depth: int) -> Iterator[tuple[Statement, 
 
 
 def _own(item: Statement) -> int:
-    """How many tiles it takes to compute one: long functions need some for themselves."""
+    """How many tiles it takes to compute one: long functions need one for themselves."""
     nodes = (n for e in expressions(item) for n in subexpressions(e))
-    return 3 if any(isinstance(n, Apply) and n.function in LONG for n in nodes) else 1
+    return 2 if any(isinstance(n, Apply) and n.function in LONG for n in nodes) else 1
 
 
 def _counted(shapes: Iterable[tuple[Shape, int]]) -> Counter[Shape]:

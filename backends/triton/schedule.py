@@ -36,7 +36,7 @@ POINTS: Final = 1024
 """Points of an axis in the comparison."""
 WHOLE: Final = 64
 """Points of an axis that is held whole."""
-LARGEST: Final = 128 * 128
+LARGEST: Final = 64 * 64
 """Most lanes of a tile."""
 SIZES: Final = (64, 16)
 """Sizes of tiles that are compared."""

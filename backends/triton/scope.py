@@ -58,6 +58,7 @@ class KernelScope:
     kernel: Kernel
     context: Context
     tiled: frozenset[str]
+    precision: str = "ieee"
     names: Names = field(default_factory=lambda: Names(set(RESERVED)))
     tiles: dict[str, Term] = field(default_factory=dict[str, Term])
     values: dict[str, Type] = field(default_factory=dict[str, Type])
