@@ -16,8 +16,8 @@ from attnc.cache import Store
 FOLLOWS: Final = "numpy"
 """The backend whose texts are not kept."""
 
-DECIDES: Final = ("cascade", "backend", "target", "nonfinite", "dtype", "static", "size")
-"""The options that decide about the text, as they were given."""
+BESIDE: Final = frozenset(("spec", "output", "run"))
+"""The options that do not decide about the text; all others do, as they were given."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Kept:
         place = store()
         if place is None:
             return cls(None)
-        chosen = json.dumps([[name, getattr(options, name)] for name in DECIDES])
+        given = sorted(vars(options).items())
+        chosen = json.dumps([[name, value] for name, value in given if name not in BESIDE])
         found = key(
             command="compile",
             language=LANGUAGE,
