@@ -54,6 +54,8 @@ class Integers:
     """Quotients whose divisor is known to be positive, with it."""
     equal: dict[str, Sum] = field(default_factory=dict[str, Sum])
     """Atoms that others stand for."""
+    _search: Search | None = field(default=None, compare=False, repr=False)
+    """By all of this, until more is known."""
 
     def knowing(self, conditions: Iterable[Expr], computed: Iterable[Expr] = ()) -> Integers:
         """The same, and that some conditions hold.
@@ -131,6 +133,7 @@ class Integers:
             return
         earlier = {a: replaced(m, {atom: rest}) for a, m in self.equal.items()}
         self.equal = {**earlier, atom: rest}
+        self._search = None
         facts, self.facts = self.facts, []
         if atom in self.positive:
             facts.append({(atom,): 1})
@@ -138,6 +141,7 @@ class Integers:
             self._add(replaced(fact, self.equal))
         self.apart = [replaced(a, self.equal) for a in self.apart]
         self.divisors = {q: replaced(d, self.equal) for q, d in self.divisors.items()}
+        self._search = None
 
     def _add(self, fact: Sum) -> None:
         factor = gcd(*(c for m, c in fact.items() if m != ONE))
@@ -146,6 +150,7 @@ class Integers:
         if fact in self.facts:
             return
         self.facts.append(fact)
+        self._search = None
         if fact.get(ONE, 0) < 0:  # a * x > 0 with a >= 0: x is positive
             for atom in common(fact) & self.positive:
                 factors = {m: c for m, c in fact.items() if m != ONE}
@@ -153,6 +158,7 @@ class Integers:
         match [(m, c) for m, c in fact.items() if m != ONE]:
             case [((atom,), factor)] if factor > 0 and fact.get(ONE, 0) <= 0:
                 self.positive.add(atom)
+                self._search = None
             case _:
                 pass
 
@@ -183,6 +189,7 @@ class Integers:
                 if not self.least(plus(b, {ONE: -1})):
                     return False
                 self.divisors[text] = b
+                self._search = None
                 rest = less(a, times(b, own))  # a - b * q, from 0 on and below b
                 if isinstance(atom, Apply):
                     rest = times(rest, {ONE: -1})
@@ -298,4 +305,7 @@ class Integers:
 
     def least(self, claim: Sum) -> bool:
         """Whether a sum is known never to be negative."""
-        return Search(self.facts, self.positive, self.divisors)(claim)
+        if self._search is None:
+            known = frozenset(self.positive)
+            self._search = Search(tuple(self.facts), known, dict(self.divisors))
+        return self._search(claim)

@@ -8,9 +8,10 @@ one on what is divided.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import gcd
 from typing import Final
 
@@ -35,17 +36,37 @@ MOST_FACTORS: Final = 3
 
 @dataclass(frozen=True)
 class Search:
-    """Tries a claim by what is known."""
+    """Tries claims by what is known, each once."""
 
     facts: Sequence[Sum]
     """Sums that are never negative."""
-    positive: set[str]
+    positive: frozenset[str]
     """Atoms that are never negative."""
     divisors: Mapping[str, Sum]
     """Quotients, with their divisor, which is positive."""
+    _found: dict[tuple[tuple[Product, int], ...], bool] = field(
+        default_factory=dict[tuple[tuple[Product, int], ...], bool], init=False
+    )
 
     def __call__(self, claim: Sum) -> bool:
         """Whether a sum is shown never to be negative."""
+        key = tuple(claim.items())
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._tried(claim)
+        return found
+
+    @functools.cached_property
+    def _having(self) -> Mapping[bool, Mapping[Product, Sequence[tuple[int, int]]]]:
+        """Where facts have each product: what adds it, and what takes it away."""
+        found: dict[bool, dict[Product, list[tuple[int, int]]]] = {True: {}, False: {}}
+        for number, fact in enumerate(self.facts):
+            for place, (product, factor) in enumerate(fact.items()):
+                if product != ONE:
+                    found[factor > 0].setdefault(product, []).append((number, place))
+        return found
+
+    def _tried(self, claim: Sum) -> bool:
         tried: set[frozenset[tuple[Product, int]]] = set()
         waiting: deque[Sum] = deque([claim])
         while waiting and len(tried) < MOST_SUMS:
@@ -69,7 +90,7 @@ class Search:
         """Sums that show a sum not to be negative, if one of them is not."""
         unknown = sorted(self._unknown(item), key=lambda m: (-len(m), m))
         targets = unknown or [m for m in item if m != ONE]
-        less = [[s for f in self.facts for s in self._without(item, t, f)] for t in targets]
+        less = [list(self._without(item, t)) for t in targets]
         if all(less) or not unknown:  # else nothing takes that product away
             for sums in less:
                 yield from sums
@@ -89,13 +110,16 @@ class Search:
                 case _:
                     pass
 
-    def _without(self, item: Sum, target: Product, fact: Sum) -> Iterator[Sum]:
+    def _without(self, item: Sum, target: Product) -> Iterator[Sum]:
         """A sum less as much of a fact, times what is not negative, as takes a product away."""
-        for product, own in fact.items():
-            rest = divided(target, product) if product != ONE and own * item[target] > 0 else None
-            if rest is None or not self.positive.issuperset(rest):
-                continue
-            taken = times(fact, {rest: 1})
+        sign = item[target] > 0
+        found: dict[tuple[int, int], Product] = {}
+        for product, places in self._having[sign].items():
+            rest = divided(target, product)
+            if rest is not None and self.positive.issuperset(rest):
+                found |= dict.fromkeys(places, rest)
+        for number, place in sorted(found):
+            taken = times(self.facts[number], {found[number, place]: 1})
             for other, factor in taken.items():  # that product, or what else they share
                 if other != ONE and factor * item.get(other, 0) > 0:
                     scaled = times(item, {ONE: abs(factor)})

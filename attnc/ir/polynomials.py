@@ -37,8 +37,17 @@ def plus(a: Sum, b: Sum) -> Sum:
     """Of two sums, the sum."""
     found = dict(a)
     for product, factor in b.items():
-        found[product] = found.get(product, 0) + factor
-    return {m: c for m, c in found.items() if c}
+        _add(found, product, factor)
+    return found
+
+
+def _add(to: dict[Product, int], product: Product, factor: int) -> None:
+    """Adds a product to a sum that is being made."""
+    new = to.get(product, 0) + factor
+    if new:
+        to[product] = new
+    else:
+        to.pop(product, None)
 
 
 def less(a: Sum, b: Sum) -> Sum:
@@ -48,10 +57,12 @@ def less(a: Sum, b: Sum) -> Sum:
 
 def times(a: Sum, b: Sum) -> Sum:
     """The product of two sums, multiplied out."""
-    found: Sum = {}
+    if b.keys() == {ONE}:
+        return {m: c * b[ONE] for m, c in a.items()}
+    found: dict[Product, int] = {}
     for x, c in a.items():
         for y, d in b.items():
-            found = plus(found, {tuple(sorted((*x, *y))): c * d})
+            _add(found, tuple(sorted((*x, *y))) if x and y else x or y, c * d)
     return found
 
 
