@@ -236,7 +236,9 @@ def _fitting(target, dtype, rows, warps, live, once, rounds):
     if rows > 16 and lanes * wide > threads * (200 if hip else 144):
         return 0
     room = 1024 * _SHARED.get(target, 64 if hip else 99)
-    for stages in (2,) if hip else (3, 2, 1):
+    if hip:  # what is loaded ahead is in registers, and 8 KB are for what is exchanged
+        return 2 if dtype.itemsize * rounds + 8192 <= room else 0
+    for stages in (3, 2, 1):
         if dtype.itemsize * (once + stages * rounds) <= room:
             return stages
     return 0
