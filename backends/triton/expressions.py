@@ -250,6 +250,8 @@ class Expressions:
             term = self.truth(expr.operand)
             if term.literal:
                 return replace(term, text=str(term.text != "True"))
+            if term.text.endswith(" != 0") and term.text.removesuffix(" != 0").isidentifier():
+                return replace(term, text=f"{term.text.removesuffix(' != 0')} == 0")
             return Term(f"({term.at(ATOM)} == 0)", term.axes, Held.BOOL)
         term = self.number(expr.operand)
         return Term(f"{expr.op}{term.at(SIGN)}", term.axes, term.held, SIGN, term.literal)

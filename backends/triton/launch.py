@@ -332,7 +332,7 @@ class Launcher:
         call: list[str] = [self.tensor(t.name) for t in kernel.tensors]
         call += [f"*{steps[t.name]}" for t in strided]
         whole = {a.size for a in scope.kernel.axes if a.kind == "whole"}
-        call += [self.value(v) for v in kernel.values if Value(v) not in whole]
+        call += [self._passed(v) for v in kernel.values if Value(v) not in whole]
         call += [self.host(size) for size in kernel.sizes]
         call += [self._hoisted(a.value) for a in kernel.hoists]
         fixed = {
@@ -346,7 +346,7 @@ class Launcher:
             if t.lanes
         ]
         declared = {s for i in self.plan.inputs for s in i.sizes}
-        numbers = [self.value(v) for v in kernel.values if v not in declared]
+        numbers = [self._passed(v) for v in kernel.values if v not in declared]
         numbers += map(self.host, kernel.sizes)
         types = {
             "INDEX": f"_index([{', '.join(spans)}]{''.join(f', {n}' for n in numbers)})",
@@ -363,6 +363,11 @@ class Launcher:
         lines += [f"{INDENT * 2}{row}" for row in rows]
         lines.append(f"{INDENT})")
         return lines
+
+    def _passed(self, value: str) -> str:
+        """A value as an argument: a truth as 0 or 1."""
+        text = self.value(value)
+        return f"int({text})" if self.facts.values[value].kind is Kind.BOOL else text
 
     def _hoisted(self, expr: Expr) -> str:
         text = self.host(expr)

@@ -28,7 +28,7 @@ from attnc.ir.expr import (
     Value,
     Var,
 )
-from attnc.ir.printer import PRODUCT, SUM
+from attnc.ir.printer import COMPARE, PRODUCT, SUM
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import Axis, Kernel, Plan
 from attnc.ir.tiles_facts import tensor_sizes
@@ -159,8 +159,10 @@ class KernelScope:
             assert found is not None
             return found
         self.used[name] = None
-        held = Held.BOOL if kind is Kind.BOOL else Held.INT
-        return Term(self.names.of("value", name), (), held)
+        text = self.names.of("value", name)
+        if kind is Kind.BOOL:  # passed as 0 or 1
+            return Term(f"{text} != 0", (), Held.BOOL, COMPARE)
+        return Term(text, (), Held.INT)
 
     def known(self, expr: Expr) -> Term | None:
         """The size of an axis, where it has been computed before the launch."""
