@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,9 @@ from benchmarks.gpu.pool import PATIENCE, Pool, Record
 from benchmarks.gpu.settings import ROOT, Settings, Task
 from benchmarks.gpu.store import read_index
 from benchmarks.gpu.worker import plain, records
+from benchmarks.gpu.workloads import FAMILIES
 
+KERNELS: Final = ROOT / "build" / "gpu" / "kernels"
 BUDGETS: Final = {
     "machine": 60,
     "gallery": 150,
@@ -108,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.dry_run:
         os.environ["TRITON_INTERPRET"] = "1"
-    kernels = options.kernels or options.out / ("dry-kernels" if options.dry_run else "kernels")
+    kernels = options.kernels or (options.out / "dry-kernels" if options.dry_run else KERNELS)
     given = options.kernels is not None and (kernels / "index.json").exists()
     fresh = _prepare(kernels, dry=options.dry_run, given=given and options.dry_run)
     settings = Settings(
@@ -116,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     if options.dry_run:
         settings = Settings(settings.kernels, settings.out, True, None, 2, 1.0)
-    _clean(settings.scratch)
+    shutil.rmtree(settings.scratch, ignore_errors=True)
     jobs = options.jobs if options.jobs is not None else _jobs(dry=options.dry_run)
     head = {"dry": options.dry_run, "sources": read_index(settings.kernels).sources, "fresh": fresh}
     run = Run(settings, options.seconds, jobs, head)
@@ -129,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     timed = run.sections.get("speed", [])
     drawn = plot(timed, Path(settings.out) / "gpu.png", _title(run))
+    if not options.keep:
+        shutil.rmtree(settings.scratch, ignore_errors=True)
     print(run.text((run.sections.get("machine") or [{}])[0]))
     print(f"wrote gpu.json, gpu.txt{', gpu.png' if drawn else ''} in {settings.out}")
     return int(bool(report.failed(run.sections)))
@@ -179,7 +184,7 @@ def _prepare(kernels: Path, *, dry: bool, given: bool) -> bool:
             small = emitting.Wide(
                 "odd", {"B": 1, "H": 2, "M": 5, "N": 19, "E": 6, "F": 3}, ("f32",)
             )
-            timed = [f.example for f in speed.FAMILIES.values()]
+            timed = [f.example for f in FAMILIES.values()]
             emitting.emit(kernels, list(dict.fromkeys([*DRY, *timed])), [small], cases=DRY)
         else:
             emitting.emit(kernels)
@@ -199,11 +204,6 @@ def _jobs(*, dry: bool) -> int:
     return 0 if dry else max(1, min(14, (os.cpu_count() or 2) - 1))
 
 
-def _clean(scratch: Path) -> None:
-    for path in scratch.glob("*.jsonl"):
-        path.unlink()
-
-
 def _title(run: Run) -> str:
     about = (run.sections.get("machine") or [{}])[0]
     device, torch, triton = (about.get(key, "") for key in ("device", "torch", "triton"))
@@ -218,11 +218,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     default = Path(os.environ.get("OUT") or ROOT / "build" / "gpu")
     parser.add_argument("--out", type=Path, default=default, help="where results go")
-    parser.add_argument("--kernels", type=Path, help="the data (default: in that folder)")
+    parser.add_argument("--kernels", type=Path, help="the data (default: build/gpu/kernels)")
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, interpreted, no GPU")
     parser.add_argument("--seconds", type=float, default=570, help="all sections together")
     parser.add_argument("--jobs", type=int, help="processes at once; 0: all in this one")
     parser.add_argument("--tutorial", metavar="FILE", help="Triton's fused-attention tutorial")
+    parser.add_argument("--keep", action="store_true", help="keep what workers printed")
     parser.add_argument("--sections", nargs="+", choices=list(BUDGETS), help="only these")
     return parser
 

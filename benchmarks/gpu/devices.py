@@ -46,7 +46,7 @@ def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two results are the same, NaN included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return torch.equal(*(x.reshape(-1).contiguous().view(torch.uint8) for x in (a, b)))
+    return bool(torch.equal(*(x.reshape(-1).view(torch.uint8) for x in (a, b))))
 
 
 def outputs(found: Any) -> tuple[torch.Tensor, ...]:

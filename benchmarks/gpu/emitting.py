@@ -56,6 +56,8 @@ WIDE: Final = (
     Wide("head sizes 72 and 40", ODD, ("bf16", "f32")),
     Wide("head size 128", LARGE, ("bf16",)),
 )
+DECIDED: Final = 0.1
+"""The most that may be undecided at real sizes, where a case with bounds of no use is left out."""
 OTHER: Final = 24
 """The size of a rank of another name."""
 STEPS: Final = 2
@@ -120,7 +122,7 @@ def _emitted(folder: Path, name: str) -> Example:
 def _stored(folder: Path, name: str, wide: Sequence[Wide]) -> tuple[Case, ...]:
     """Writes the arrays of all cases."""
     arrays: dict[str, Array] = {}
-    cases = []
+    cases: list[Case] = []
     for case, found in _cases(name, wide):
         arrays |= {f"{len(cases)}/{key}": value for key, value in found.items()}
         cases.append(case)
@@ -207,8 +209,8 @@ def _judged(
         arrays[f"{item.name}/bound"] = np.where(bound == 0, np.float32(0), upper)
         arrays[f"{item.name}/wild"] = x.present & ~np.isfinite(value)
     limit = max(DOUBTFUL.get(name, 0.02), SHARES.get((name, label), 0) if kind != "f32" else 0)
-    if undecided > limit and wide:
-        return None  # the bound decides nothing there
+    if wide and undecided > DECIDED:
+        return None
     return Case(label, kind, dict(parameters), types, wide, limit), arrays
 
 

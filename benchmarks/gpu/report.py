@@ -11,7 +11,7 @@ from benchmarks.gpu.pool import Record
 
 SCHEMA: Final = 1
 OURS: Final = "attnc"
-CHECKS: Final = ("gallery", "steady", "edges")
+CHECKS: Final = ("gallery", "steady", "edges", "building", "speed")
 
 
 def write(path: Path, text: str) -> None:
@@ -137,14 +137,38 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(x.rstrip() for x in (line(head), rule, *map(line, rows))) + "\n"
 
 
+def _blamed(record: Record) -> str:
+    """What the contestants of a workload say."""
+    parts = [
+        f"{name} {one['error']}" if "error" in one else f"{name} is {one['apart']} apart"
+        for name, one in record.get("contestants", {}).items()
+        if "error" in one or "apart" in one
+    ]
+    return "; ".join(parts)
+
+
 def failures(records: Sequence[Record]) -> str:
     """A line for each check that failed, with what is known of it."""
     lines = []
     for r in records:
-        about = r.get("error") or ", ".join(
-            f"{k} {r[k]}"
-            for k in ("case", "kind", "ratio", "over", "different", "same", "off", "new", "problem")
-            if r.get(k) not in (None, "")
+        about = (
+            r.get("error")
+            or _blamed(r)
+            or ", ".join(
+                f"{k} {r[k]}"
+                for k in (
+                    "case",
+                    "kind",
+                    "ratio",
+                    "over",
+                    "different",
+                    "same",
+                    "off",
+                    "new",
+                    "problem",
+                )
+                if r.get(k) not in (None, "")
+            )
         )
         first = str(about).strip().splitlines()[-1] if about else ""
         lines.append(f"{r['section']} {r['subject']} {r.get('item', '')}: {first}")

@@ -67,7 +67,8 @@ def _compiled(function: Callable[..., Any], *, dry: bool) -> Callable[..., Any]:
     if dry:
         return function
     torch._dynamo.reset()
-    return torch.compile(function, dynamic=False)
+    compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
+    return compiled
 
 
 def _mask(w: Workload, tensors: list[torch.Tensor]) -> Any:

@@ -97,7 +97,9 @@ def _example(values: dict[str, Any]) -> Example:
 
 def write_arrays(folder: Path, name: str, arrays: Mapping[str, Array]) -> None:
     """Writes the arrays of all cases of an example."""
-    kept = {k: v.view(np.int16) if v.dtype.name == "bfloat16" else v for k, v in arrays.items()}
+    kept: dict[str, Any] = {
+        k: v.view(np.int16) if v.dtype.name == "bfloat16" else v for k, v in arrays.items()
+    }
     np.savez_compressed(folder / f"{name}.npz", **kept)
 
 

@@ -38,7 +38,7 @@ def slowest(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     def behind(record: Mapping[str, Any]) -> float:
         times = {n: c["median"] for n, c in record["contestants"].items() if "median" in c}
         others = [t for name, t in times.items() if name != "attnc"]
-        return -times["attnc"] / min(others, default=times["attnc"])
+        return -float(times["attnc"] / min(others, default=times["attnc"]))
 
     return [dict(r["workload"]) for r in sorted(chosen, key=behind)]
 
@@ -82,7 +82,10 @@ def _measured(task: Task, tiling: Tiling | None, *, timed: bool) -> dict[str, An
     tensors, parameters = arguments(w, device)
     call(*tensors, **parameters)
     synchronize(device)
-    head = {"workload": w.label, "tiles": None if tiling is None else asdict(tiling)}
+    head: dict[str, Any] = {
+        "workload": w.label,
+        "tiles": None if tiling is None else asdict(tiling),
+    }
     head |= {"timed": timed, "compiled": compiled(call.__globals__)}
     if not timed:
         return head

@@ -12,6 +12,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,7 +40,7 @@ def records(task: Task, start: int = 0) -> Iterator[dict[str, Any]]:
         if number < start:
             continue
         began = time.perf_counter()
-        found = attempted(lambda item=item: module.run(task, item))
+        found = attempted(partial(module.run, task, item))
         spent = round(time.perf_counter() - began, 3)
         yield {**head, "number": number, "item": str(item), **found, "seconds": spent}
 
@@ -67,8 +68,11 @@ def healthy(task: Task) -> bool:
     """Whether the device still answers."""
     from benchmarks.gpu.devices import device_of, synchronize
 
-    found = attempted(lambda: synchronize(device_of(task.settings)) or {})
-    return "error" not in found
+    def wait() -> dict[str, Any]:
+        synchronize(device_of(task.settings))
+        return {}
+
+    return "error" not in attempted(wait)
 
 
 def main() -> int:
