@@ -7,10 +7,10 @@ recurrence is a kernel of its own, which the recurrences and maps that follow it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import networkx as nx
+from graphlib import TopologicalSorter
+from heapq import heappop, heappush
 
 from attnc.ir.cascade import Einsum
 from attnc.ir.expr import Arg, Expr, Reduce, Var
@@ -117,27 +117,28 @@ class _Partitioner:
         return self._merged(self._groups())
 
     def _connect(self) -> None:
-        """The graph of what reads what, members of a recurrence as one node."""
-        self.graph: nx.DiGraph[str] = nx.DiGraph()
+        """What reads what, members of a recurrence as one node."""
+        self.before: dict[str, set[str]] = {}
         self.names = {t: s.name for t, s in self.recurrences.items()}
         order: dict[str, int] = {}
         for stage in self.facts.stages:
             einsum = stage.steps[0] if isinstance(stage, Loop) else stage.einsum
             order.setdefault(self.names.get(einsum.tensor, einsum.tensor), len(order))
         for einsum in self.bodies.values():
-            self.graph.add_node(einsum.tensor)
+            self.before.setdefault(einsum.tensor, set())
             self._edges(einsum, einsum.tensor)
         for steps in dict.fromkeys(self.recurrences.values()):
-            self.graph.add_node(steps.name)
+            self.before.setdefault(steps.name, set())
             for einsum in (*steps.initial, *steps.steps):
                 self._edges(einsum, steps.name)
-        self.order = list(nx.lexicographical_topological_sort(self.graph, order.__getitem__))
+        self.order = list(_in_order(self.before, order))
 
     def _edges(self, einsum: Einsum, node: str) -> None:
         for read in tensor_reads(einsum):
             source = self.names.get(read.tensor, read.tensor)
             if source != node and (source in self.bodies or read.tensor in self.names):
-                self.graph.add_edge(source, node)
+                self.before.setdefault(source, set())
+                self.before.setdefault(node, set()).add(source)
 
     # What runs together
 
@@ -147,7 +148,7 @@ class _Partitioner:
         finished: set[str] = set()
         groups: list[Group] = []
         while pending:
-            ready = (n for n in pending if finished.issuperset(self.graph.predecessors(n)))
+            ready = (n for n in pending if finished.issuperset(self.before[n]))
             group = self._group(next(ready), pending, finished)
             groups.append(group)
             made = {self.names.get(e.tensor, e.tensor) for e in group.einsums}
@@ -174,7 +175,7 @@ class _Partitioner:
             if turned is not None and backward not in (None, turned):
                 continue
             known = finished if name in self.late else finished | together
-            if known.issuperset(self.graph.predecessors(name)):
+            if known.issuperset(self.before[name]):
                 if not self._alike(einsum, members):
                     continue
                 members.append(einsum)
@@ -238,9 +239,9 @@ class _Partitioner:
         made = {steps.name}
         following = Follows(self.facts, self.sizes)
         for name in pending:
-            if name in made or not (finished | made).issuperset(self.graph.predecessors(name)):
+            if name in made or not (finished | made).issuperset(self.before[name]):
                 continue
-            if not made & set(self.graph.predecessors(name)):
+            if not made & self.before[name]:
                 continue
             if name in self.bodies:
                 row = following.row(joined, rows, self.bodies[name])
@@ -320,3 +321,16 @@ def _aligned(einsum: Einsum, others: Iterable[Einsum]) -> bool:
 def _variables(expr: Expr) -> set[str]:
     """Every variable of an expression, free or bound."""
     return {n.name for n in subexpressions(expr) if isinstance(n, Var)} | combined(expr)
+
+
+def _in_order(before: Mapping[str, set[str]], place: Mapping[str, int]) -> Iterator[str]:
+    """Each name behind those that are before it, else by its place."""
+    sorter = TopologicalSorter(before)
+    sorter.prepare()
+    ready: list[tuple[int, str]] = []
+    while sorter.is_active():
+        for name in sorter.get_ready():
+            heappush(ready, (place[name], name))
+        _, name = heappop(ready)
+        yield name
+        sorter.done(name)
