@@ -13,6 +13,7 @@ import pytest
 
 import attnc
 from attnc.backends.options import TARGETS
+from attnc.backends.triton.measure import measured
 from attnc.cli import main
 from attnc.errors import InternalError
 from tests.support import ROOT
@@ -303,3 +304,17 @@ def test_a_kernel_that_does_not_compile_is_a_fault(monkeypatch: pytest.MonkeyPat
     facts = attnc.check(SOFT).select()
     with pytest.raises(InternalError, match="_k0 does not compile for cuda:90"):
         attnc.explain(facts, dtype="bf16", target="cuda:90")
+
+
+def test_modules_are_measured_on_the_target_that_is_asked_for() -> None:
+    """Where a module leaves the device to the call, the call is one on the target."""
+    facts = attnc.check(SOFT).select()
+    sizes = {"M": 512, "N": 512, "E": 64, "F": 64}
+    found = {}
+    for target in ("cuda:90", "hip:gfx942"):
+        text = attnc.compile(SOFT, backend="triton")
+        (one,) = measured(text, facts.cascade.inputs, sizes, {"top": 4}, dtype="f16", target=target)
+        found[target] = one
+    assert found["cuda:90"].report.matrix.keys() == {"wgmma"}
+    assert found["hip:gfx942"].report.matrix.keys() == {"mfma"}
+    assert found["cuda:90"].launch.stages != found["hip:gfx942"].launch.stages
