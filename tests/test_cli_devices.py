@@ -74,6 +74,8 @@ def test_what_is_printed(run: Runner) -> None:
     assert fixed.out == attnc.compile(SOFT, backend="triton", dtype="f16", static={"top": 8})
     exact = run("compile", "--backend", "triton", "--nonfinite", "exact")
     assert exact.out == attnc.compile(SOFT, backend="triton", nonfinite="exact") != found.out
+    less = run("compile", "--backend", "triton", "--precision", "tf32")
+    assert less.out == attnc.compile(SOFT, backend="triton", precision="tf32") != found.out
     for target in TARGETS:
         there = run("compile", "--backend", "triton", "--target", target)
         assert (there.status, there.out) == (
@@ -88,6 +90,7 @@ def test_what_is_printed(run: Runner) -> None:
         (("--backend", "triton", "--target", "cuda:9"), "no target is called 'cuda:9'; there are"),
         (("--backend", "triton", "--target", "tpu"), "cuda:80, cuda:90, cuda:100, hip:gfx942"),
         (("--backend", "triton", "--nonfinite", "no"), "nonfinite is fast or exact, not 'no'"),
+        (("--backend", "triton", "--precision", "f32"), "precision is ieee or tf32, not 'f32'"),
         (("--backend", "triton", "--dtype", "f8"), "no floating type is called 'f8'"),
         (("--backend", "triton", "--size", "Z=4"), "'soft' has no size 'Z'"),
         (("--backend", "triton", "--tiled"), "--tiled is of the backend numpy, not of triton"),
@@ -134,6 +137,7 @@ def test_the_key_holds_what_matters(run: Runner, monkeypatch: pytest.MonkeyPatch
         (),
         ("--target", "cuda:90"),
         ("--nonfinite", "exact"),
+        ("--precision", "tf32"),
         ("--dtype", "bf16"),
         ("--static", "top=4"),
         ("--static", "top=5"),
