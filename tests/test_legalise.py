@@ -555,7 +555,8 @@ def test_the_page_is_current() -> None:
     assert f"```text\n{'  '.join(p.name for p in TILING)}\n```" in page
     spec = re.findall(r"```attn\n(.*?)```", page, re.DOTALL)[0]
     shown = re.findall(r"### `(\w+)`(?:(?!###).)*?```text\n(.*?)```", page, re.DOTALL)
-    assert [name for name, _ in shown] == ["extremes", "fills", "guards"]
-    for name, text in shown:
+    here = {p.name for p in TILING}
+    assert [name for name, _ in shown if name in here] == ["extremes", "fills", "guards"]
+    for name, text in ((n, t) for n, t in shown if n in here):
         lines = {x.strip() for x in tiles_printer.plan(plans(spec)[name]).splitlines()}
         assert set(text.splitlines()) <= lines

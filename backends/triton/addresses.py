@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import Held, Term, spread
-from attnc.ir.expr import Expr, Name, Value
+from attnc.ir.expr import Expr, Int, Name, Value
 from attnc.ir.printer import ATOM, PRODUCT, SUM
 from attnc.ir.tiles_facts import tensor_sizes
 from attnc.ir.walk import subexpressions
@@ -26,6 +26,15 @@ class Tensor:
     factor: str
     lanes: set[int] = field(default_factory=set[int])
     """The ranks along which lanes of a tile vary."""
+    axes: set[str] = field(default_factory=set[str])
+    """The axes along which they do."""
+    even: bool = False
+    """Whether the last rank is one whose size is known when the kernel is compiled."""
+
+    @property
+    def factored(self) -> bool:
+        """Whether the strides are divided: where rows are loaded, whose alignment counts."""
+        return len(self.strides) > 1 and len(self.axes) > 1
 
 
 @dataclass
@@ -47,14 +56,23 @@ class Addresses:
                 pointer = names.of("presence", f"{base}_here")
             sizes = tensor_sizes(plan)[base]
             strides = tuple(names.fresh(f"{pointer}_{_letter(s, i)}") for i, s in enumerate(sizes))
-            self.tensors[name] = Tensor(name, pointer, strides, names.fresh(f"{pointer}_by"))
+            factor = names.fresh(f"{pointer}_by")
+            self.tensors[name] = Tensor(name, pointer, strides, factor)
+            self.tensors[name].even = bool(sizes) and self._is_even(sizes[-1])
         return self.tensors[name]
+
+    def _is_even(self, size: Expr) -> bool:
+        """Whether strides of rows of this size have the same factor in every call."""
+        scope = self.scope
+        return any(a.size == size and a.kind == "whole" for a in scope.kernel.axes) or isinstance(
+            size, Int
+        )
 
     def factors(self) -> list[str]:
         """Lines that bring the divided strides back."""
         lines = []
         for tensor in self.tensors.values():
-            if len(tensor.strides) > 1:
+            if tensor.factored:
                 outer = tensor.strides[:-1]
                 left = ", ".join(outer)
                 right = ", ".join(f"{s} * {tensor.factor}" for s in outer)
@@ -72,6 +90,7 @@ class Addresses:
             term = self.scope.text(expr)
             if term.axes:
                 known.lanes.add(place)
+                known.axes |= set(term.axes)
                 if term.held is Held.I32:
                     term = self.scope.text.held(term, Held.INT)
                 text = f"{term.at(PRODUCT)} * {stride}"

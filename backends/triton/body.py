@@ -9,6 +9,7 @@ from typing import Final
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.addresses import Addresses
+from attnc.backends.triton.expressions import Expressions
 from attnc.backends.triton.needless import Needless
 from attnc.backends.triton.products import Products
 from attnc.backends.triton.reductions import Reductions
@@ -66,11 +67,11 @@ class Body:
     """What is added to a product, where it has been computed already."""
 
     def __post_init__(self) -> None:
-        self.expression = self.scope.text
-        self.addresses = Addresses(self.scope)
-        self.products = Products(self.scope)
-        self.reductions = Reductions(self.scope)
-        self.needless = Needless(self.scope.context)
+        self.expression: Expressions = self.scope.text
+        self.addresses: Addresses = Addresses(self.scope)
+        self.products: Products = Products(self.scope)
+        self.reductions: Reductions = Reductions(self.scope)
+        self.needless: Needless = Needless(self.scope.context)
         self._narrowed = _narrowed(self.scope.kernel.body)
         loads = [s for s in walk(self.scope.kernel.body) if isinstance(s, Load)]
         self._reloaded = {s.tensor.removesuffix("?") for s in loads} & self.scope.context.stored

@@ -14,6 +14,23 @@ _SASS = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;")
 _GUARD = re.compile(r"^@!?\w+\s+")
 _BRANCH = re.compile(r"^BRA\S*\s+(.*,\s*)?\b(0x[0-9a-f]+)$")
 _LABEL = re.compile(r"^(\.L\w+):")
+_LOAD = re.compile(r"(LDG|LDGSTS)\.|(global|buffer)_load_")
+_WIDTHS = {
+    "U8": 1,
+    "S8": 1,
+    "U16": 2,
+    "S16": 2,
+    "64": 8,
+    "128": 16,
+    "ubyte": 1,
+    "sbyte": 1,
+    "ushort": 2,
+    "sshort": 2,
+    "short": 2,
+    "dwordx2": 8,
+    "dwordx3": 12,
+    "dwordx4": 16,
+}
 _WAIT = 8
 """A loop of fewer instructions waits for another part of the device."""
 _MATRIX = {
@@ -83,6 +100,21 @@ def matrix(counted: Mapping[str, int]) -> Mapping[str, int]:
         for kind, pattern in _MATRIX.items():
             if pattern.fullmatch(name):
                 found[kind] += count
+    return dict(found)
+
+
+def widths(text: str) -> Mapping[int, int]:
+    """How many instructions load from the device's memory, by the bytes of a lane.
+
+    `text` is what `sass` or `amdgcn` read. What copies whole tiles is not among them.
+    """
+    found: Counter[int] = Counter()
+    for line in text.splitlines():
+        row = _SASS.match(line)
+        words = (_GUARD.sub("", row[2]) if row else line.partition(";")[0]).split()
+        if words and _LOAD.match(words[0]):
+            parts = re.split(r"[._]", words[0])
+            found[next((_WIDTHS[p] for p in parts if p in _WIDTHS), 4)] += 1
     return dict(found)
 
 

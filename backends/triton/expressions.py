@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -35,7 +35,11 @@ from attnc.ir.types import Kind
 _FLOAT: Final = Term("FLOAT", (), Held.FLOAT, literal=True)
 _TRUE: Final = Term("True", (), Held.BOOL, literal=True)
 _FALSE: Final = Term("False", (), Held.BOOL, literal=True)
-TRUTHS: Final = {"&": operator.and_, "|": operator.or_, "^": operator.xor}
+TRUTHS: Final[Mapping[str, Callable[[bool, bool], bool]]] = {
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+}
 INTEGERS: Final = (Held.INT, Held.I32, Held.I64)
 
 

@@ -19,7 +19,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends.triton.disassembly import Code, amd_metadata, amdgcn, matrix, sass
+from attnc.backends.triton.disassembly import (
+    Code,
+    amd_metadata,
+    amdgcn,
+    matrix,
+    sass,
+    widths,
+)
 
 if TYPE_CHECKING:
     from triton.runtime.jit import JITFunction
@@ -54,6 +61,8 @@ class Report:
     """The same of each loop that holds no other, in their order."""
     seconds: float
     """How long it took to compile."""
+    loads: Mapping[int, int] = field(default_factory=dict[int, int])
+    """How many instructions load from the device's memory, by the bytes of a lane."""
 
     @property
     def fits(self) -> bool:
@@ -134,10 +143,12 @@ def compiled(
         registers = amd_metadata(text, "vgpr_count")
         spills = amd_metadata(text, "vgpr_spill_count") * _REGISTER_BYTES
     else:
-        code = _disassembled(kernel.asm["cubin"])
+        text = _disassembled(kernel.asm["cubin"])
+        code = sass(text)
         registers = _logged(log.getvalue(), r"Used (\d+) registers")
         spills = _logged(log.getvalue(), r"(\d+) bytes spill stores")
-    return _report(target, code, registers, spills, int(kernel.metadata.shared), seconds)
+    shared = int(kernel.metadata.shared)
+    return _report(target, code, registers, spills, shared, seconds, widths(text))
 
 
 def recorded(
@@ -232,15 +243,15 @@ def _compile(
     return triton.compile(source, target=device, options=parsed.__dict__)
 
 
-def _disassembled(cubin: bytes) -> Code:
-    """The instructions of a cubin, by the tool that comes with Triton."""
+def _disassembled(cubin: bytes) -> str:
+    """The text of a cubin, by the tool that comes with Triton."""
     from triton import knobs
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
         line = [knobs.nvidia.cuobjdump.path, "-sass", str(path)]
-        return sass(subprocess.run(line, capture_output=True, check=True, text=True).stdout)
+        return subprocess.run(line, capture_output=True, check=True, text=True).stdout
 
 
 def _logged(log: str, pattern: str) -> int:
@@ -252,10 +263,16 @@ def _logged(log: str, pattern: str) -> int:
 
 
 def _report(
-    target: str, code: Code, registers: int, spills: int, shared: int, seconds: float
+    target: str,
+    code: Code,
+    registers: int,
+    spills: int,
+    shared: int,
+    seconds: float,
+    loads: Mapping[int, int],
 ) -> Report:
     """The measures of one kernel."""
     counted = code.counted()
     return Report(
-        target, registers, spills, shared, matrix(counted), counted, code.loops(), seconds
+        target, registers, spills, shared, matrix(counted), counted, code.loops(), seconds, loads
     )

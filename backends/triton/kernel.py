@@ -132,7 +132,7 @@ class KernelText:
             note = "" if shown == argument.name else f"  # {shown}"
             lines.append(f"{INDENT}{argument.name}: tl.float64,{note}")
         fixed += [size for _, size in tiles]
-        fixed += [t.factor for t in tensors if len(t.strides) > 1]
+        fixed += [t.factor for t in tensors if t.factored]
         fixed += constants
         lines += [f"{INDENT}{name}: tl.constexpr," for name in fixed]
         return lines, free
@@ -147,15 +147,16 @@ class KernelText:
         points = [a for a in parallel if not scope.is_tile(a)]
         parts = [f"{', '.join(made)}:"]
         if tiles:
-            parts.append(f"a program has a tile of {' x '.join(tiles)}")
-            parts.append(f"at one {', '.join(points)}" if points else "")
+            where = f" at one {', '.join(points)}" if points else ""
+            parts.append(f"a program has a tile of {' x '.join(tiles)}{where}")
         elif points:
             parts.append(f"a program has one {', '.join(points)}")
         else:
             parts.append("one program")
         if streamed:
+            parts[-1] += ","
             parts.append(f"and goes along {', '.join(streamed)}")
-        text = " ".join(p for p in parts if p)
+        text = " ".join(parts)
         return textwrap.wrap(f'"""{text}."""', printer.WIDTH - len(INDENT))
 
     def _programs(self) -> list[str]:

@@ -63,7 +63,7 @@ class Launcher:
             self.names.of("value", parameter.name)
         for name in self.facts.values:
             self.names.of("value", name)
-        self.host = Host(self.value)
+        self.host: Host = Host(self.value)
 
     def value(self, name: str) -> str:
         """The Python name of a value."""
@@ -316,9 +316,13 @@ class Launcher:
         steps: dict[str, str] = {}
         for tensor in strided:
             name = self.tensor(tensor.name)
+            if not tensor.factored:
+                steps[tensor.name] = f"{name}.stride()"
+                continue
             factors[tensor.name] = taken.of("factor", f"{name}_by")
             steps[tensor.name] = taken.of("strides", f"{name}_strides")
-            lines.append(f"{factors[tensor.name]}, {steps[tensor.name]} = _strides({name})")
+            divided = "_strides" if tensor.even else "_long_strides"
+            lines.append(f"{factors[tensor.name]}, {steps[tensor.name]} = {divided}({name})")
         tiles = {axis: taken.of("tile", size) for axis, size in kernel.tiles}
         lines += Sizes(kernel, self.host, tiles).lines()
         counts = []
@@ -339,7 +343,7 @@ class Launcher:
             scope.names.of("value", v): self.value(v) for v in kernel.values if Value(v) in whole
         }
         fixed |= {size: tiles[axis] for axis, size in kernel.tiles}
-        fixed |= {t.factor: factors[t.name] for t in strided if len(t.strides) > 1}
+        fixed |= {t.factor: factors[t.name] for t in strided if t.factored}
         spans = [
             f"({self.tensor(t.name)}, {_tuple([str(r) for r in sorted(t.lanes)])})"
             for t in kernel.tensors

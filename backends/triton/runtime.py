@@ -169,16 +169,21 @@ def _quotient(a, b):
     return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
 
-def _strides(tensor):
+def _strides(tensor, factors=(16, 8, 4, 2)):
     """A common factor of a tensor's strides, 16 at most; strides by it, and the last one as is."""
     steps = [s if n > 1 else 0 for s, n in zip(tensor.stride(), tensor.shape)]
     if not steps:
         return 1, ()
     outer, last = steps[:-1], tensor.stride(-1) if tensor.shape[-1] > 1 else 1
-    factor = math.gcd(16, *outer)
+    factor = next((f for f in factors if all(s % f == 0 for s in outer)), 1)
     if any(s >= 2**31 for s in outer):
         factor = 1
     return factor, (*(s // factor for s in outer), last)
+
+
+def _long_strides(tensor):
+    """The same of a tensor whose rows have any length: 16 or none, or each length had its own."""
+    return _strides(tensor, (16,))
 
 
 def _index(spans, *numbers):

@@ -96,7 +96,7 @@ class KernelScope:
         for axis in self.kernel.axes:
             if not isinstance(axis.size, Value | Int) and axis.size not in self.counted:
                 self.counted[axis.size] = self.names.of("size", axis.name.upper())
-        self.text = Expressions(self)
+        self.text: Expressions = Expressions(self)
         for tensor in tensor_sizes(self.plan):
             self.names.of("tensor", tensor)
         for axis in self.kernel.axes:
