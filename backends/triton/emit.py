@@ -28,9 +28,10 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     on_device = helpers("device.py", bodies)
     around = helpers("runtime.py", wrapper)
-    imports = ["import torch", "import triton", "import triton.language as tl"]
+    imports = ["import contextlib"]
     if "math." in wrapper or any("math." in h for h in around):
-        imports = ["import math", "", *imports]
+        imports.append("import math")
+    imports += ["", "import torch", "import triton", "import triton.language as tl"]
     parts = [*_title(plan, options, notes), "", *imports, "", f'_KERNEL = "{plan.name}"']
     parts += ["", f'__all__ = ["{launcher.function}"]', "", "", bodies, "", "", wrapper]
     for helper in (*on_device, *around):

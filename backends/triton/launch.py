@@ -204,10 +204,12 @@ class Launcher:
         return [f"_type = _common({keywords(names)})"]
 
     def _bindings(self, *, check: bool) -> list[str]:
+        """The bindings; without checks, those that sizes of outputs need."""
         lines = []
+        needed = self._needed()
         for statement in self.facts.cascade.statements:
             match statement:
-                case Binding(name=name, value=value):
+                case Binding(name=name, value=value) if check or name in needed:
                     text = self.host(value)
                     if may_fail(value):
                         text = f'_value("{name}", lambda: {text})'
@@ -219,6 +221,15 @@ class Launcher:
                 case _:
                     pass
         return lines
+
+    def _needed(self) -> set[str]:
+        """The values of which the sizes of outputs are made."""
+        sizes = tensor_sizes(self.plan)
+        found = _values(*(s for o in self.plan.outputs for s in sizes[o.name]))
+        for let in reversed(self.plan.lets):
+            if let.name in found:
+                found |= _values(let.value)
+        return found
 
     def _require(self, condition: Expr) -> str:
         nodes = subexpressions(condition)
@@ -262,7 +273,9 @@ class Launcher:
         if not any("_float" in x for x in lines[1:]):
             lines.pop(0)
         lines += self._nothing()
-        target = f'"{self.options.target}"' if self.options.target else "_target_of(_device)"
+        target = "_target_of(_device)"
+        if self.options.target:
+            target = f'_only("{self.options.target}", _device)'
         lines.append(f"_target = {target}")
         for kernel in self.kernels:
             lines += ["", *self._launch(kernel)]
@@ -363,9 +376,10 @@ class Launcher:
         rows += ["num_warps=_warps,", "num_stages=_stages,"]
         rows.append("enable_fp_fusion=True,")
         lines.append("if _programs:")
-        lines.append(f"{INDENT}{kernel.name}[(_programs,)](")
-        lines += [f"{INDENT * 2}{row}" for row in rows]
-        lines.append(f"{INDENT})")
+        lines.append(f"{INDENT}with _on(_device):")
+        lines.append(f"{INDENT * 2}{kernel.name}[(_programs,)](")
+        lines += [f"{INDENT * 3}{row}" for row in rows]
+        lines.append(f"{INDENT * 2})")
         return lines
 
     def _passed(self, value: str) -> str:
@@ -380,11 +394,16 @@ class Launcher:
         return f"_real_number(lambda: {text})" if may_fail(expr) else text
 
 
+def _values(*exprs: Expr) -> set[str]:
+    """The values in some expressions."""
+    return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Value)}
+
+
 def _filled_rows(texts: list[str]) -> list[str]:
     """Arguments, as many in each line as there is room for."""
     rows: list[str] = []
     for text in texts:
-        if rows and len(rows[-1]) + len(text) + 2 <= printer.WIDTH - 3 * len(INDENT):
+        if rows and len(rows[-1]) + len(text) + 2 <= printer.WIDTH - 4 * len(INDENT):
             rows[-1] += f" {text},"
         else:
             rows.append(f"{text},")

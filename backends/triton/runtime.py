@@ -4,6 +4,7 @@
 Each function stands alone with torch, triton and the others named in it.
 """
 
+import contextlib
 import math
 
 import torch
@@ -217,6 +218,18 @@ def _target_of(device):
         return f"hip:{torch.cuda.get_device_properties(device).gcnArchName.split(':')[0]}"
     major, minor = torch.cuda.get_device_capability(device)
     return f"cuda:{major}{minor}"
+
+
+def _only(target, device):
+    """The kind of device for which kernels were printed; it must be that of the call."""
+    if device.type == "cuda" and _target_of(device) != target:
+        raise ValueError(f"{_KERNEL}: printed for {target}, and {device} is {_target_of(device)}")
+    return target
+
+
+def _on(device):
+    """Within it, kernels are launched on a device."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 _SHARED = {"cuda:75": 64, "cuda:80": 163, "cuda:87": 163, "cuda:90": 227, "cuda:100": 227}
