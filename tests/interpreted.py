@@ -58,8 +58,7 @@ def serve(descriptor: int) -> None:
     import torch
 
     torch.set_num_threads(1)
-    np.seterr(all="ignore")
-    _put_right()
+    importlib.import_module("tests.watched").put_right()
     connection = Connection(descriptor)
     while True:
         try:
@@ -73,22 +72,6 @@ def serve(descriptor: int) -> None:
             cause = error.__cause__ or error
             problem = type(cause).__name__, str(cause), traceback.format_exc()
             connection.send((None, problem))
-
-
-def _put_right() -> None:
-    """The interpreter takes a comparison for a number of the type that it compares."""
-    import triton.language as tl
-    from triton.runtime.interpreter import InterpreterBuilder
-
-    binary = InterpreterBuilder.binary_op
-
-    def compared(self: Any, lhs: Any, rhs: Any, op: Any) -> Any:
-        found = binary(self, lhs, rhs, op)
-        if found.data.dtype == np.bool_:
-            found.dtype = tl.int1
-        return found
-
-    InterpreterBuilder.binary_op = compared
 
 
 @cache
@@ -153,55 +136,48 @@ class Forced:
         return found
 
 
-GUARD = 4096
-"""Elements before and after an output that nothing may write."""
-CANARY = 77
-
-
-class Guarded:
-    """The library torch, whose `empty` puts elements around what it makes."""
+class Making:
+    """The library torch, whose `empty` tells what it makes."""
 
     def __init__(self) -> None:
         import torch
 
         self._torch = torch
-        self._made: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._torch, name)
 
     def empty(self, shape: tuple[int, ...], dtype: Any, device: Any) -> Any:
-        """A tensor in the middle of another one; nothing of it has been written yet."""
-        count = int(np.prod(shape, dtype=np.int64))
-        memory = self._torch.full((count + 2 * GUARD,), CANARY, device=device).to(dtype)
-        self._made.append(memory)
-        return memory[GUARD : GUARD + count].view(shape)
+        """A tensor that kernels may use, full of rubbish."""
+        from tests.watched import MEMORY
 
-    def check(self) -> None:
-        """Raises an error if something was written beside an output."""
-        for memory in self._made:
-            for side in (memory[:GUARD], memory[-GUARD:]):
-                if not bool(
-                    (side.float() == self._torch.tensor(CANARY).to(memory.dtype).float()).all()
-                ):
-                    raise IndexError("a store went beside an output")
+        made = self._torch.full(shape, RUBBISH, dtype=self._torch.float32, device=device).to(dtype)
+        MEMORY.add(made)
+        return made
+
+
+RUBBISH = 77.0
 
 
 def call(
     text: str, arguments: Sequence[Any], parameters: Mapping[str, Any], forced: Forced
 ) -> tuple[np.ndarray, ...]:
     """The outputs of an emitted module."""
+    import torch
+
+    from tests.watched import MEMORY
+
     function = _loaded(text)
     space = function.__globals__
-    guarded = Guarded()
-    other = {**forced.names(space), "torch": guarded}
+    given = [*map(tensor, arguments)]
+    MEMORY.watch(x for x in given if isinstance(x, torch.Tensor))
+    other = {**forced.names(space), "torch": Making()}
     kept = {name: space[name] for name in other if name in space}
     space.update(other)
     try:
-        found = function(*map(tensor, arguments), **parameters)
+        found = function(*given, **parameters)
     finally:
         space.update(kept)
-    guarded.check()
     return tuple(map(array, found if isinstance(found, tuple) else (found,)))
 
 
@@ -258,7 +234,7 @@ INTERPRETER = Interpreter()
 class Interpreted:
     """An emitted module and how it is called.
 
-    Outputs are made in the middle of other memory, which must stay as it is.
+    Kernels that load or store anything beside the tensors of a call fail; see `tests/watched.py`.
     """
 
     facts: Facts

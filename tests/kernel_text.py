@@ -193,22 +193,25 @@ Change = Callable[[ast.AST], ast.AST | None]
 
 def faulty(text: str, change: Change, most: int = 3) -> Iterator[tuple[str, str]]:
     """The module with one node of its kernels changed, for each node where that is possible."""
+    nodes = list(_nodes(ast.parse(text)))
     count = 0
-    for place in range(100_000):
-        tree = ast.parse(text)
-        kernels = Texts(tree).kernels
-        nodes = [n for k in kernels for n in ast.walk(k)]
-        if place >= len(nodes) or count == most:
-            return
-        new = change(copy.deepcopy(nodes[place]))
-        if new is None:
+    for place, node in enumerate(nodes):
+        if count == most or change(copy.deepcopy(node)) is None:
             continue
-        _replace(tree, nodes[place], new)
         count += 1
-        yield (
-            ast.unparse(nodes[place]).splitlines()[0],
-            ast.unparse(ast.fix_missing_locations(tree)),
-        )
+        tree = ast.parse(text)
+        old = list(_nodes(tree))[place]
+        new = change(copy.deepcopy(old))
+        assert new is not None
+        _replace(tree, old, new)
+        yield ast.unparse(node).splitlines()[0], ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _nodes(tree: ast.Module) -> Iterator[ast.AST]:
+    """What the statements of kernels consist of."""
+    for kernel in Texts(tree).kernels:
+        for item in kernel.body:
+            yield from ast.walk(item)
 
 
 def _replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
