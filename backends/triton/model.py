@@ -87,17 +87,21 @@ class Model:
         """The tiles that live after each statement of a block and of those in it."""
         yield around
         made: dict[str, tuple[Shape, int]] = {}
+        read = [reads(s) for s in body]
+        later = [set[str]()]  # what is read behind each statement
+        for names in reversed(read):
+            later.append(later[-1] | names)
+        later.reverse()
         for place, item in enumerate(body):
-            later = [reads(s) for s in body[place + 1 :]]
-            needed = set().union(*later, reads(item))
+            after = later[place + 1]
+            needed = after | read[place]
             alive = around + _counted(s for t, s in made.items() if t in needed)
             match item:
                 case Loop(carries=carries, body=inner) | If(carries=carries, body=inner):
-                    after = set().union(*later) if later else set[str]()
                     kept = around + _counted(s for t, s in made.items() if t in after)
                     inside = kept + Counter(self._shape(c.axes) for c in carries)
                     inside += _counted(
-                        s for t, s in made.items() if t in reads(item) and t not in after
+                        s for t, s in made.items() if t in read[place] and t not in after
                     )
                     yield from self._moments(inner, inside)
                     made |= {c.name: (self._shape(c.axes), 1) for c in carries}

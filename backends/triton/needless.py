@@ -30,6 +30,9 @@ class Needless:
     _known: Integers = field(init=False)
     _rows: tuple[Expr, ...] = field(init=False)
     _strict: frozenset[str] = field(init=False)
+    _answers: dict[tuple[tuple[Expr, ...], Expr], bool] = field(
+        default_factory=dict[tuple[tuple[Expr, ...], Expr], bool]
+    )
 
     def __post_init__(self) -> None:
         context, kernel = self.context, self.context.kernel
@@ -73,6 +76,13 @@ class Needless:
                     found |= names(item.value)
         return frozenset(found)
 
+    def _shows(self, hypotheses: tuple[Expr, ...], condition: Expr) -> bool:
+        """Whether a condition follows; each question is answered once."""
+        key = hypotheses, condition
+        if key not in self._answers:
+            self._answers[key] = self._known.knowing(hypotheses).shows(condition)
+        return self._answers[key]
+
     def mask(self, predicate: Expr) -> Expr:
         """A predicate on memory without what the rest of it implies."""
         return self._reduced(predicate, ())
@@ -86,13 +96,20 @@ class Needless:
         if not 1 < len(parts) <= MOST:
             return predicate
         for part in list(parts):
-            rest = [p for p in parts if p is not part]
-            if not (isinstance(part, Compare) and _plain(part)):
+            rest = [p for p in parts if p is not part and _plain(p)]
+            linked = [p for p in rest if _coordinates(p) & _coordinates(part)]
+            covered = frozenset(v for p in linked for v in _coordinates(p))
+            # what bounds a coordinate alone follows from what else is said of it
+            if not (isinstance(part, Compare) and _plain(part) and _coordinates(part) <= covered):
                 continue
-            hypotheses = [*given, *(_named(p) for p in rest if _plain(p))]
-            if self._known.knowing(hypotheses).shows(_named(part)):
-                parts = rest
+            hypotheses = (*given, *map(_named, linked))
+            if self._shows(hypotheses, _named(part)):
+                parts = [p for p in parts if p is not part]
         return both(*parts)
+
+
+def _coordinates(expr: Expr) -> frozenset[str]:
+    return frozenset(n.name for n in subexpressions(expr) if isinstance(n, Var))
 
 
 def _extreme(which: str, name: str) -> Expr:
