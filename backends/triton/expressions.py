@@ -383,7 +383,7 @@ class Expressions:
             case (("i32" | "i64" | "f32" | "f64" | "bool"), (operand,)):
                 return self._cast(name, operand)
             case "ceildiv", (over, by):
-                if non_negative(self.interval(over)) and non_negative(self.interval(by)):
+                if non_negative(self.interval(over)) and self._never_zero(by):
                     return self.call("tl.cdiv", Held.INT, self(over), self(by))
                 return self(Unary("-", Binary("//", Unary("-", over), by)))
             case "pow", (base, exponent):
