@@ -23,7 +23,7 @@ from tests.test_gallery import facts
 from tests.test_triton import kernel
 from tests.tiled import written
 
-MOST = 4
+MOST = 3
 """Places for each kind of fault in each text."""
 
 # Kinds of faults: what becomes of a node, or None
@@ -231,11 +231,11 @@ NAMES = ("gqa_causal", "sliding_window_sinks")
 def calls(name: str) -> Iterator[tuple[Any, str]]:
     """More queries than keys, and more keys than queries; in half precision, many of one sign."""
     rng = np.random.default_rng(5)
-    for m, n in ((21, 9), (9, 37)):
+    for m, n in ((13, 6), (6, 21)):
         heads = 5 if name == "sliding_window_sinks" else 4  # one that is of no group
         shapes = {"Q": (2, heads, m, 6), "K": (2, 2, n, 6), "V": (2, 2, n, 5)}
         yield {k: rng.standard_normal(s).astype(np.float32) for k, s in shapes.items()}, "f32"
-    shapes = {"Q": (1, 2, 3, 24), "K": (1, 1, 150, 24), "V": (1, 1, 150, 3)}
+    shapes = {"Q": (1, 2, 2, 24), "K": (1, 1, 120, 24), "V": (1, 1, 120, 3)}
     yield {k: (1 + rng.random(s)).astype(np.float16) for k, s in shapes.items()}, "f16"
 
 
