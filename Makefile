@@ -20,7 +20,7 @@ ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py legalise.py explain_text.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz coverage goldens gpu gpu-kernels clean stale install
+.PHONY: help demo test check format fuzz coverage goldens gpu gpu-kernels devices clean stale install
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' Makefile
@@ -56,6 +56,9 @@ gpu: ## check and time kernels on a GPU: make gpu ARGS=--dry-run does without
 
 gpu-kernels: $(STAMP) ## what `make gpu` needs on a machine that cannot install
 	@$(PY) -m benchmarks.gpu.emitting $(ARGS)
+
+devices: $(STAMP) ## compile kernels for GPUs without one: registers, spills, instructions
+	@$(PY) -m benchmarks.devices $(ARGS)
 
 install: $(STAMP) ## make .venv
 
