@@ -65,7 +65,7 @@ def put_right() -> None:
     def loaded(self: Any, pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
         MEMORY.check("load", pointers.data, mask.data)
         found = load(self, pointers, mask, other, *rest)
-        if other is not None:
+        if other is not None or found.data.size == 1:  # a 0 for one lane counts as none there
             return found
         kind = found.data.dtype.kind
         rubbish = np.nan if kind == "f" else RUBBISH & (2 ** (8 * found.data.itemsize - 1) - 1)
