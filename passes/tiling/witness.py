@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from attnc.ir.expr import Choice, Compare, Expr, Float, Int, Logical, Name
+from attnc.ir.expr import Apply, Choice, Compare, Expr, Float, Int, Logical, Name
 from attnc.ir.tiles import Dot, Fold, Kernel, Map, Plan, Statement
 from attnc.ir.tiles_walk import conjuncts, expressions, names, statements, with_body
 from attnc.ir.types import Kind
@@ -49,7 +49,8 @@ def _counted(context: Context) -> Kernel:
         for side in sides:
             axes = context.sorted({*context.varies(side), item.over[0]})
             name = context.fresh(f"{item.target}_of")
-            yield Map(name, axes, Kind.FLOAT, Choice(side, Float(1.0), Float(0.0)))
+            one = Apply("float", (Choice(side, Float(1.0), Float(0.0)),))
+            yield Map(name, axes, Kind.FLOAT, one)
             operands.append(name)
         count = context.fresh(f"{item.target}_n")
         left, right = operands
