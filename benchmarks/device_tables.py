@@ -134,7 +134,8 @@ def table(keys: Iterable[Any], results: list[dict[Any, Row]]) -> Iterator[str]:
 
 
 def page(found: list[Mapping[str, Any]]) -> Iterator[str]:
-    """All results as a page: what several have for each target, then the rest."""
+    """All results as a page, the longest first: what all have for each target, then the rest."""
+    found = sorted(found, key=lambda f: -len(f["rows"]))
     results = [best(f["rows"]) for f in found]
     versions = " / ".join(f"Triton {f['triton']}" for f in found)
     dates = joined(f["date"] for f in found)
