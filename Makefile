@@ -17,7 +17,7 @@ STALE  := $(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x $(PY)
 ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 
 # What keeps its expected outputs in tests/golden.
-GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py legalise.py explain_text.py)
+GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py legalise.py explain_text.py given.py triton_text.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format fuzz coverage goldens gpu gpu-kernels devices clean stale install
