@@ -20,7 +20,8 @@ from tests.wrong_calls import Outcome, Signature
 
 PARAMETERS = """cascade choose(A[N], T[3,N]: i32, R: int, k: int, x: float, flag: bool = false)
     -> O[N,R]:
-    require k < 5, R > 0
+    require k < 5
+    require R > 0
     O[n,r] = (A[n] + x * T[0,n] if flag else k * r)
 """
 

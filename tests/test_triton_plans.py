@@ -31,7 +31,7 @@ def device(name: str) -> Tiled:
 
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_examples_in_bf16(name: str, request: pytest.FixtureRequest) -> None:
-    wanted = None if request.config.getoption("--cases") == "all" else 4
+    wanted = None if request.config.getoption("--cases") == "all" else 2
     for number, (label, given, parameters) in enumerate(cases(name, wanted)):
         run = device(name)
         inputs = narrowed(facts(name), given, "bf16")

@@ -8,10 +8,11 @@ from functools import cache
 
 import pytest
 
+from attnc.backends.options import Options
+from attnc.backends.triton.emit import emit_plan
 from attnc.ir.tiles import If, Loop, Plan, Statement
 from attnc.planning import for_device
 from tests import examples, golden
-from tests.interpreted import interpreted
 from tests.kernel_text import loops, parsed, products, strides, unsafe
 from tests.test_gallery import facts
 
@@ -37,7 +38,7 @@ THREE_PASSES = (
 
 @cache
 def text(name: str) -> str:
-    return interpreted(facts(name)).text
+    return emit_plan(plan(name), Options())
 
 
 @cache
