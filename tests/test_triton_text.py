@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from attnc import api
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
 from attnc.ir.tiles import If, Loop, Plan, Statement
@@ -55,6 +56,20 @@ def test_no_orphans(renew: bool) -> None:
     if renew:
         golden.prune("triton", examples.NAMES, ".py.txt")
     assert golden.orphans("triton", examples.NAMES, ".py.txt") == []
+
+
+BESIDE = """
+cascade beside(X0[M,N,E], X1[E]) -> T[] empty 0.5, U[] empty 1:
+    T[] = max[e](X1[e] + X0[1,1,0])
+    U[] = 2.0
+"""
+
+
+def test_what_goes_before_a_loop_is_tested_there() -> None:
+    """A round of the loop says that there is an element; before it nothing does."""
+    facts_ = api.check(BESIDE).select()
+    shown = emit_plan(for_device(facts_), Options())
+    assert "tl.load(X0_at, mask=(1 < M) & (1 < N) & (0 < E))" in shown
 
 
 # Loops

@@ -6,6 +6,7 @@ no other row, and no memory, depends on it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +31,7 @@ class Needless:
     _known: Integers = field(init=False)
     _rows: tuple[Expr, ...] = field(init=False)
     _strict: frozenset[str] = field(init=False)
+    _sizes: dict[str, Expr] = field(init=False)
     _answers: dict[tuple[tuple[Expr, ...], Expr], bool] = field(
         default_factory=dict[tuple[tuple[Expr, ...], Expr], bool]
     )
@@ -37,12 +39,8 @@ class Needless:
     def __post_init__(self) -> None:
         context, kernel = self.context, self.context.kernel
         sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in kernel.coords}
-        bounds = [
-            Compare(("<=", "<"), (Int(0), _extreme(which, name), size))
-            for name, size in sizes.items()
-            for which in ("low", "high")
-        ]
-        self._known = known_of(context.plan, context.facts.values).knowing(bounds)
+        self._sizes = sizes
+        self._known = known_of(context.plan, context.facts.values)
         reduced = {
             axis
             for s in statements(kernel.body)
@@ -83,6 +81,16 @@ class Needless:
             self._answers[key] = self._known.knowing(hypotheses).shows(condition)
         return self._answers[key]
 
+    def _edges(self, condition: Expr) -> Iterator[Expr]:
+        """That edges of tiles in a condition are coordinates: it stands where there are some."""
+        for node in subexpressions(condition):
+            match node:
+                case Apply(function="low" | "high" as which, arguments=(Var(name=name),)):
+                    size = self._sizes[name]
+                    yield Compare(("<=", "<"), (Int(0), _extreme(which, name), size))
+                case _:
+                    pass
+
     def mask(self, predicate: Expr) -> Expr:
         """A predicate on memory without what the rest of it implies."""
         return self._reduced(predicate, ())
@@ -100,9 +108,11 @@ class Needless:
             linked = [p for p in rest if _coordinates(p) & _coordinates(part)]
             covered = frozenset(v for p in linked for v in _coordinates(p))
             # what bounds a coordinate alone follows from what else is said of it
-            if not (isinstance(part, Compare) and _plain(part) and _coordinates(part) <= covered):
+            own = _coordinates(part)
+            if not (isinstance(part, Compare) and _plain(part) and own and own <= covered):
                 continue
-            hypotheses = (*given, *map(_named, linked))
+            edges = [e for p in (part, *linked) for e in self._edges(p)]
+            hypotheses = (*given, *edges, *map(_named, linked))
             if self._shows(hypotheses, _named(part)):
                 parts = [p for p in parts if p is not part]
         return both(*parts)

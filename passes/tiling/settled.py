@@ -66,6 +66,8 @@ class _Settler:
         self.filled: bool = any(_unpredicated(s) for s in statements(kernel.body))
         self.around: Hypotheses = frozenset(p for a in kernel.axes for p in in_program(a, ()))
         """What holds in the loops around; where a program runs, parallel axes have coordinates."""
+        self.rounds: dict[str, Hypotheses] = {}
+        """What a round of each loop around adds to that."""
         self.looped: bool = False
         """Whether a loop is around, whose flags are told behind it."""
         self.true: set[str] = set()
@@ -85,12 +87,24 @@ class _Settler:
             return self._block(item)
         along = self._exist(self.context.varies(*_lanes(item)))
         own = item.index if isinstance(item, Load | Store) else ()
+        before = self.around
+        if isinstance(item, Load | Map):
+            self.around = self._lasting(item)
         item = mapped(item, lambda e: self._of_kind(e, along))
+        self.around = before
         if isinstance(item, Load | Store):  # as they stand in the tests of it
             item = replace(item, index=own)
         if isinstance(item, Load | Map | Fold) and self._holds(item):
             self.true.add(item.target)
         return item
+
+    def _lasting(self, item: Load | Map) -> Hypotheses:
+        """What holds of a tile where it may go: before a loop of which it needs nothing.
+
+        It is computed there even if the loop has no round.
+        """
+        needed = self.context.mentions(*expressions(item))
+        return self.around.difference(*(h for a, h in self.rounds.items() if a not in needed))
 
     def _holds(self, item: Load | Map | Fold) -> bool:
         """Whether a tile is true wherever anyone looks."""
@@ -118,10 +132,11 @@ class _Settler:
         given = [self._of_kind(g, self._exist(self.context.varies(g))) for g in item.given]
         item = replace(item, ranges=ranges, given=tuple(g for g in given if g != TRUE))
         before = self.around, self.looped
-        self.around |= set(in_program(self.kernel.axis(item.axis), ranges))
-        self.looped = True
+        rounds = frozenset(in_program(self.kernel.axis(item.axis), ranges)) - self.around
+        self.around, self.rounds[item.axis], self.looped = self.around | rounds, rounds, True
         found, true = self._inside(item)
         self.around, self.looped = before
+        del self.rounds[item.axis]
         if any(self._shows(_less(r.low, r.high), frozenset()) for r in ranges):
             self.true |= true  # a round sets it
         return found
