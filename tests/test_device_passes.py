@@ -123,7 +123,7 @@ def test_examples(name: str, step: PlanPass) -> None:
         assert differs(facts, (plan, after), seed, given, allowed) is None, label
 
 
-CASCADES = 100
+CASCADES = 40
 PARTS = 2
 
 

@@ -13,9 +13,6 @@ from typing import Final
 
 from attnc.cache import Store
 
-FOLLOWS: Final = "numpy"
-"""The backend whose texts are not kept."""
-
 BESIDE: Final = frozenset(("spec", "output", "run"))
 """The options that do not decide about the text; all others do, as they were given."""
 
@@ -30,8 +27,10 @@ class Kept:
     @classmethod
     def of(cls, options: argparse.Namespace, text: str) -> Kept:
         """Where the module of a spec with these options is; nowhere if passes are to be seen."""
+        from attnc.backends import DEVICES
+
         if (
-            options.backend == FOLLOWS
+            options.backend not in DEVICES
             or options.tiled
             or options.split
             or options.print_after
