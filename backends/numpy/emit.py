@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from attnc.backends.library import helpers
+from attnc.backends.names import Names
 from attnc.backends.numpy.expressions import Expressions
 from attnc.backends.numpy.layout import (
     HELD_AS,
     INDENT,
     NUMPY_NAMES,
     as_written,
-    described,
     dtype_text,
     folded,
     indented,
     keywords,
     literal,
 )
-from attnc.backends.numpy.library import helpers
 from attnc.backends.numpy.loops import LoopAttempt
-from attnc.backends.numpy.names import Names
 from attnc.backends.numpy.stored import Stored
 from attnc.backends.numpy.terms import Code, Term, aligned, canonical
 from attnc.backends.options import Options
+from attnc.backends.signature import Signature
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Einsum, Input, Output, Require, Variables
 from attnc.ir.expr import Expr, Int, Value
@@ -74,8 +73,6 @@ class Function:
     lines: list[str] = field(default_factory=list)
     _coordinates: dict[str, str] = field(default_factory=dict)
     _sizes: dict[str, str] = field(default_factory=dict)
-    _renamed: dict[str, str] = field(default_factory=dict)
-    _also: dict[str, str] = field(default_factory=dict)
 
     # What the emitter of expressions asks
 
@@ -130,7 +127,7 @@ class Function:
             self.names.of("value", name)
         text = "\n".join(self._definitions(function)) + "\n"
         parts = [self._title(), "", "import math", "", "import numpy as np"]
-        library = helpers(text)
+        library = helpers("attnc.backends.numpy", "runtime.py", text)
         if not any("math." in h for h in library):
             parts = [self._title(), "", "import numpy as np"]
         if any("_KERNEL" in h for h in library) or "_KERNEL" in text:
@@ -142,7 +139,7 @@ class Function:
 
     def _definitions(self, function: str) -> list[str]:
         """The lines of the function."""
-        signature = self._signature()
+        signature = str(self.call)
         head = [f"def {function}({signature}):", *indented(self._docstring())]
         return [*head, *indented(self._body())]
 
@@ -159,36 +156,15 @@ class Function:
         """What the head of the module says of it."""
         return "The cascade as written, in NumPy; no optimising pass has touched it."
 
-    def _signature(self) -> str:
-        """The arguments; a parameter whose name is taken has another and goes by both."""
-        tensors = [self.names.of("tensor", i.name) for i in self.facts.cascade.inputs]
-        free = [p for p in self.facts.cascade.parameters if p.name not in self.options.static]
-        if not free:
-            return ", ".join(tensors)
-        names = {p.name: self.value(p.name) for p in free}
-        self._renamed = {a: b for a, b in names.items() if a != b}
-        self._also = {a: b for a, b in self._renamed.items() if a not in tensors}
-        required = [names[p.name] for p in free if p.default is None and p.name not in self._also]
-        required += [
-            f"{names[p.name]}=None" for p in free if p.default is None and p.name in self._also
-        ]
-        optional = [f"{names[p.name]}={literal(p.default)}" for p in free if p.default is not None]
-        others = ["**_others"] if self._also else []
-        return ", ".join([*tensors, "*", *required, *optional, *others])
+    @property
+    def call(self) -> Signature:
+        """How the function is called."""
+        cascade = self.facts.cascade
+        shown = cascade.inputs, cascade.outputs, cascade.parameters
+        return Signature(*shown, self.options.static, self.names, literal)
 
     def _docstring(self) -> list[str]:
-        cascade = self.facts.cascade
-        takes = ", ".join(described(i) for i in cascade.inputs) or "nothing"
-        gives = ", ".join(described(o) for o in cascade.outputs)
-        first = f'"""{gives} from {takes}.'
-        if not self._renamed:
-            return [first + '"""']
-        pairs = ", ".join(f"{a} as {b}" for a, b in self._renamed.items())
-        note = f"Parameters whose names are taken go by another: {pairs}."
-        if self._also:
-            name = next(iter(self._also))
-            note += f' The name as written works too: **{{"{name}": ...}}.'
-        return [first, "", *textwrap.wrap(note, printer.WIDTH - len(INDENT)), '"""']
+        return self.call.docstring(width=10**6)  # in one line, whatever its length
 
     def _body(self) -> list[str]:
         cascade = self.facts.cascade
@@ -214,10 +190,7 @@ class Function:
         return self.lines[: self._checked], self.lines[self._checked :]
 
     def _parameters(self) -> None:
-        for original, name in self._also.items():
-            self.lines.append(f'{name} = _named("{original}", {name}, _others)')
-        if self._also:
-            self.lines.append("_no_more(_others)")
+        self.lines += self.call.renaming()
         for parameter in self.facts.cascade.parameters:
             name = self.value(parameter.name)
             if parameter.name in self.options.static:

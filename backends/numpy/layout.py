@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from attnc.ir import printer
-from attnc.ir.cascade import Constant, Einsum, Input, Output
+from attnc.ir.cascade import Constant, Einsum
 from attnc.ir.types import Kind
 
 NUMPY_NAMES: Final = {
@@ -84,8 +84,3 @@ def keywords(pairs: Mapping[str, str]) -> str:
     plain = [f"{name}={text}" for name, text in pairs.items() if not keyword.iskeyword(name)]
     odd = [f'"{name}": {text}' for name, text in pairs.items() if keyword.iskeyword(name)]
     return ", ".join([*plain, f"**{{{', '.join(odd)}}}"] if odd else plain)
-
-
-def described(item: Input | Output) -> str:
-    text = f"{item.name}[{','.join(str(s) for s in item.sizes)}]"
-    return text if item.element is None else f"{text}: {item.element}"

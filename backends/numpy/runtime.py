@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Helpers that emitted kernels carry; `library.py` copies those that a kernel uses.
+"""Helpers that emitted kernels carry; `backends/library.py` copies those that a kernel uses.
 
 Each function stands alone with NumPy and the others named in it. All names begin with an
 underscore, which no name of a spec does.

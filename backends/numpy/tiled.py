@@ -185,14 +185,14 @@ class TiledFunction(Function):
         `_shapes` takes the shapes of the inputs and gives those of the outputs, so that a call can
         be planned without data; `_check` gives what `_launch` takes.
         """
-        signature = self._signature()
+        signature = str(self.call)
         handed = self._handed()
         checked = self._checked_lines()
         shapes = self._shapes_lines()
         self._outputs()
         launched, given, others, rest = self.lines, *self._parted(signature)
         own = f"{given}, _tiles=None, _shuffle=None{others}{rest}"
-        call = f"_check({self._forwarded()})"
+        call = f"_check({self.call.forwarded()})"
         return [
             f"def {function}({own}):",
             *indented(self._docstring()),
@@ -257,15 +257,6 @@ class TiledFunction(Function):
         given, others, rest = signature.partition(", **")
         star = "" if "*" in given else ", *" if given else "*"
         return f"{given}{star}", others, rest
-
-    def _forwarded(self) -> str:
-        """The arguments of the function, as it hands them on."""
-        cascade = self.facts.cascade
-        tensors = [self.names.of("tensor", i.name) for i in cascade.inputs]
-        free = [p for p in cascade.parameters if p.name not in self.options.static]
-        names = [self.value(p.name) for p in free]
-        others = ["**_others"] if self._also else []
-        return ", ".join([*tensors, *(f"{n}={n}" for n in names), *others])
 
     def _outputs(self) -> None:
         assert self.plan is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from attnc.backends.library import helpers
 from attnc.backends.options import Options
 from attnc.backends.triton.kernel import printed
 from attnc.backends.triton.launch import Launcher
 from attnc.backends.triton.layout import INDENT
-from attnc.backends.triton.library import helpers
 from attnc.ir.printer import WIDTH
 from attnc.ir.tiles import Plan
 
@@ -26,8 +26,8 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     launcher = Launcher(plan, options, kernels)
     wrapper = "\n".join(launcher.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
-    on_device = helpers("device.py", bodies)
-    around = helpers("runtime.py", wrapper)
+    on_device = helpers("attnc.backends.triton", "device.py", bodies)
+    around = helpers("attnc.backends.triton", "runtime.py", wrapper)
     imports = ["import contextlib"]
     if "math." in wrapper or any("math." in h for h in around):
         imports.append("import math")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass, field
 from typing import Final
 
+from attnc.backends.names import TAKEN, Names
 from attnc.backends.numpy.layout import (
     INDENT,
     NUMPY_NAMES,
-    described,
     indented,
     keywords,
     literal,
 )
-from attnc.backends.numpy.names import TAKEN, Names
 from attnc.backends.options import Options
+from attnc.backends.signature import Signature
 from attnc.backends.triton.host import Host, may_fail
 from attnc.backends.triton.kernel import Printed
 from attnc.backends.triton.layout import laid_out
@@ -51,8 +50,6 @@ class Launcher:
     kernels: list[Printed]
     names: Names = field(default_factory=lambda: Names(set(RESERVED)))
     lines: list[str] = field(default_factory=list[str])
-    _renamed: dict[str, str] = field(default_factory=dict[str, str])
-    _also: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.facts: Facts = facts_of(self.plan)
@@ -77,15 +74,15 @@ class Launcher:
 
     def text(self) -> list[str]:
         """The lines of the functions."""
-        signature = self._signature()
+        signature = str(self.call)
         handed = self._handed()
         checked = self._checked()
         shapes = self._shapes()
         launched = self._launched()
         return [
             *laid_out(f"def {self.function}({signature}):"),
-            *indented(self._docstring()),
-            f"{INDENT}return _launch(*_check({self._forwarded()}))",
+            *indented(self.call.docstring()),
+            f"{INDENT}return _launch(*_check({self.call.forwarded()}))",
             "",
             "",
             *laid_out(f"def _shapes({signature}):"),
@@ -106,43 +103,11 @@ class Launcher:
 
     # Arguments
 
-    def _signature(self) -> str:
-        """The arguments; a parameter whose name is taken has another and goes by both."""
-        tensors = [self.tensor(i.name) for i in self.plan.inputs]
-        free = [p for p in self.plan.parameters if p.name not in self.options.static]
-        if not free:
-            return ", ".join(tensors)
-        names = {p.name: self.value(p.name) for p in free}
-        self._renamed = {a: b for a, b in names.items() if a != b}
-        self._also = {a: b for a, b in self._renamed.items() if a not in tensors}
-        required = [names[p.name] for p in free if p.default is None and p.name not in self._also]
-        required += [
-            f"{names[p.name]}=None" for p in free if p.default is None and p.name in self._also
-        ]
-        optional = [f"{names[p.name]}={_python(p.default)}" for p in free if p.default is not None]
-        others = ["**_others"] if self._also else []
-        return ", ".join([*tensors, "*", *required, *optional, *others])
-
-    def _forwarded(self) -> str:
-        tensors = [self.tensor(i.name) for i in self.plan.inputs]
-        free = [p for p in self.plan.parameters if p.name not in self.options.static]
-        names = [self.value(p.name) for p in free]
-        others = ["**_others"] if self._also else []
-        return ", ".join([*tensors, *(f"{n}={n}" for n in names), *others])
-
-    def _docstring(self) -> list[str]:
-        takes = ", ".join(described(i) for i in self.plan.inputs) or "nothing"
-        gives = ", ".join(described(o) for o in self.plan.outputs)
-        lines = textwrap.wrap(f'"""{gives} from {takes}.', printer.WIDTH - len(INDENT))
-        if not self._renamed:
-            lines[-1] += '"""'
-            return lines
-        pairs = ", ".join(f"{a} as {b}" for a, b in self._renamed.items())
-        note = f"Parameters whose names are taken go by another: {pairs}."
-        if self._also:
-            name = next(iter(self._also))
-            note += f' The name as written works too: **{{"{name}": ...}}.'
-        return [*lines, "", *textwrap.wrap(note, printer.WIDTH - len(INDENT)), '"""']
+    @property
+    def call(self) -> Signature:
+        """How the function is called."""
+        shown = self.plan.inputs, self.plan.outputs, self.plan.parameters
+        return Signature(*shown, self.options.static, self.names, _python)
 
     def _handed(self) -> list[str]:
         """What `_check` hands to `_launch`."""
@@ -155,9 +120,7 @@ class Launcher:
     # Checks
 
     def _parameters(self) -> list[str]:
-        lines = [f'{n} = _named("{o}", {n}, _others)' for o, n in self._also.items()]
-        if self._also:
-            lines.append("_no_more(_others)")
+        lines = self.call.renaming()
         for parameter in self.plan.parameters:
             name = self.value(parameter.name)
             if parameter.name in self.options.static:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from attnc.backends.numpy.names import TAKEN, Names
+from attnc.backends.names import TAKEN, Names
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.conditions import assumed
 from attnc.backends.triton.expressions import Expressions

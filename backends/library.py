@@ -1,4 +1,4 @@
-"""The helpers of modules as text: those that a text uses, and those that they use."""
+"""The helpers of a file as text: those that an emitted module uses, and those that they use."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class _Helper:
     uses: frozenset[str]
 
 
-@lru_cache(maxsize=4)
-def _helpers(file: str) -> dict[str, _Helper]:
-    source = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+@lru_cache(maxsize=8)
+def _helpers(package: str, file: str) -> dict[str, _Helper]:
+    source = resources.files(package).joinpath(file).read_text(encoding="utf-8")
     lines = source.splitlines()
     found = {}
     for node in ast.parse(source).body:
@@ -40,9 +40,9 @@ HELPER: Final = re.compile(r"\b_[a-z]\w*|\b_[A-Z]+\b")
 """Names of helpers; none of a spec begins with an underscore."""
 
 
-def helpers(file: str, text: str) -> tuple[str, ...]:
-    """The texts of the helpers of a file that `text` needs, in the order of the file."""
-    known = _helpers(file)
+def helpers(package: str, file: str, text: str) -> tuple[str, ...]:
+    """The texts of the helpers that `text` needs, in the order of a file of a package."""
+    known = _helpers(package, file)
     wanted: set[str] = set()
     stack = [name for name in set(HELPER.findall(text)) if name in known]
     while stack:
