@@ -5,12 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from attnc.backends.names import Names
 from attnc.ir import printer
 from attnc.ir.cascade import Constant, Input, Output, Parameter
 
-WIDTH = printer.WIDTH - len(printer.INDENT)
+WIDTH: Final = printer.WIDTH - len(printer.INDENT)
+READERS: Final = {"int": "_int", "float": "_real", "bool": "_flag"}
+"""The helpers that check parameters, by type; each backend has its own."""
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
                     known[name] = rule(value)
                 case TileLoop(carries=carries) | If(carries=carries):
                     kinds |= {c.name: c.kind for c in carries}
+                case Store():
+                    pass
                 case _:
-                    target = getattr(item, "target", None)
-                    if target is not None:
-                        kinds[target] = item.kind  # type: ignore[union-attr]
+                    kinds[item.target] = item.kind
     return found

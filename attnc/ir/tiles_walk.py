@@ -62,6 +62,17 @@ def reads(item: Statement) -> set[str]:
     return found
 
 
+def targets(item: Statement) -> tuple[str, ...]:
+    """The tiles that a statement defines, or carries."""
+    match item:
+        case Loop(carries=carries) | If(carries=carries):
+            return tuple(c.name for c in carries)
+        case Let() | Store():
+            return ()
+        case _:
+            return (item.target,)
+
+
 def names(*exprs: Expr) -> set[str]:
     """The tiles in some expressions."""
     return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}

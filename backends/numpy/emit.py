@@ -24,7 +24,7 @@ from attnc.backends.numpy.loops import LoopAttempt
 from attnc.backends.numpy.stored import Stored
 from attnc.backends.numpy.terms import Code, Term, aligned, canonical
 from attnc.backends.options import Options
-from attnc.backends.signature import Signature
+from attnc.backends.signature import READERS, Signature
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Einsum, Input, Output, Require, Variables
 from attnc.ir.expr import Expr, Int, Value
@@ -42,7 +42,6 @@ READ_AS: Final = {
     "i8": "np.int32",
     "u8": "np.int32",
 }
-READERS: Final = {"int": "_int", "float": "_real", "bool": "_flag"}
 
 
 def emit(facts: Facts, options: Options) -> str:

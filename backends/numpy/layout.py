@@ -84,3 +84,8 @@ def keywords(pairs: Mapping[str, str]) -> str:
     plain = [f"{name}={text}" for name, text in pairs.items() if not keyword.iskeyword(name)]
     odd = [f'"{name}": {text}' for name, text in pairs.items() if keyword.iskeyword(name)]
     return ", ".join([*plain, f"**{{{', '.join(odd)}}}"] if odd else plain)
+
+
+def tuple_of(texts: Sequence[str]) -> str:
+    """A tuple of so many items."""
+    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"

@@ -14,7 +14,15 @@ from typing import Final, assert_never
 
 from attnc.backends.numpy.emit import Function, quiet
 from attnc.backends.numpy.functions import Functions
-from attnc.backends.numpy.layout import HELD_AS, INDENT, dtype_text, folded, indented, literal
+from attnc.backends.numpy.layout import (
+    HELD_AS,
+    INDENT,
+    dtype_text,
+    folded,
+    indented,
+    literal,
+    tuple_of,
+)
 from attnc.backends.numpy.terms import Code, Term, aligned
 from attnc.backends.options import Options
 from attnc.ir import tiles_printer
@@ -207,7 +215,7 @@ class TiledFunction(Function):
             f"def _check({signature}):",
             f'{INDENT}"""What `_launch` takes: arguments that are checked, and values."""',
             *indented(checked),
-            *indented(folded(f"return {_tuple(handed)}", 1)),
+            *indented(folded(f"return {tuple_of(handed)}", 1)),
             "",
             "",
             *folded(f"def _launch({', '.join([*handed, '_tiles', '_shuffle'])}):", 0),
@@ -241,7 +249,7 @@ class TiledFunction(Function):
             if item.sizes:
                 names = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
                 shape = self.names.of("tensor", item.name)
-                self.lines.append(f"{_tuple(names)[1:-1]} = map(np.int64, {shape})")
+                self.lines.append(f"{tuple_of(names)[1:-1]} = map(np.int64, {shape})")
         arguments = self._taken()
         for statement in self.facts.cascade.statements:
             if isinstance(statement, Binding):
@@ -250,7 +258,7 @@ class TiledFunction(Function):
         shapes = [self._shape_of(o.name) for o in self.facts.cascade.outputs]
         result = self._taken()
         self._coordinates.clear()
-        return [*arguments, *quiet(inner), *result, *folded(f"return {_tuple(shapes)}", 1)]
+        return [*arguments, *quiet(inner), *result, *folded(f"return {tuple_of(shapes)}", 1)]
 
     def _parted(self, signature: str) -> tuple[str, str, str]:
         """A signature, with a place for more arguments by keyword."""
@@ -304,7 +312,7 @@ class TiledFunction(Function):
         return self.names.of("presence", f"{tensor}_here")
 
     def _shape_of(self, tensor: str) -> str:
-        return _tuple([self._text(d.range) for d in self.facts.tensors[tensor].dimensions])
+        return tuple_of([self._text(d.range) for d in self.facts.tensors[tensor].dimensions])
 
     # Kernels
 
@@ -336,7 +344,7 @@ class TiledFunction(Function):
             part = f"range(0, {self._high(axis.name)}, {self.tile_size(axis.name)})"
             ranges.append(part + ("[::-1]" if axis.name in backward else ""))
             starts.append(self._start(axis.name))
-        self._line(f"for {_tuple(starts)} in _programs(_shuffle, {', '.join(ranges)}):", 0)
+        self._line(f"for {tuple_of(starts)} in _programs(_shuffle, {', '.join(ranges)}):", 0)
         for axis, start in zip(axes, starts, strict=True):
             tile = self.tile_size(axis.name)
             self._line(f"{self.coordinate(axis.name)} = np.arange({start}, {start} + {tile})", 1)
@@ -402,7 +410,7 @@ class TiledFunction(Function):
     def _statement(self, item: Statement, depth: int) -> None:
         match item:
             case Load():
-                index = _tuple([self._code(i, item.axes, depth) for i in item.index])
+                index = tuple_of([self._code(i, item.axes, depth) for i in item.index])
                 where = self._predicate(item.where, item.axes, depth)
                 arguments = f"{self._array(item.tensor)}, {index}, {where}"
                 fill = "" if item.fill is None else f", {literal(item.fill)}"
@@ -572,7 +580,7 @@ class TiledFunction(Function):
             for a in self._order
             if a in self._axes_of(item.value, item.where, item.guard, *item.index)
         )
-        index = _tuple([self._code(i, axes, depth) for i in item.index])
+        index = tuple_of([self._code(i, axes, depth) for i in item.index])
         kind = self.facts.types[item.tensor].kind
         value = self._code(item.value, axes, depth, kind)
         where = self._predicate(item.where, axes, depth)
@@ -622,9 +630,4 @@ class TiledFunction(Function):
         return self._code(expr, (), depth)
 
     def _lengths(self, axes: tuple[str, ...]) -> str:
-        return _tuple([f"{self.coordinate(a)}.size" for a in axes])
-
-
-def _tuple(texts: Sequence[str]) -> str:
-    """A tuple of so many items."""
-    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
+        return tuple_of([f"{self.coordinate(a)}.size" for a in axes])

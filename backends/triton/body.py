@@ -65,6 +65,10 @@ class Body:
     _aliases: dict[str, str] = field(default_factory=dict[str, str])
     _ready: dict[str, Term] = field(default_factory=dict[str, Term])
     """What is added to a product, where it has been computed already."""
+    _same: dict[Expr, str] = field(default_factory=dict[Expr, str])
+    """Conditions on coordinates of the block, and the tiles that have them."""
+    _named: set[str] = field(default_factory=set[str])
+    """Names whose axes have been noted."""
 
     def __post_init__(self) -> None:
         self.expression: Expressions = self.scope.text
@@ -144,10 +148,6 @@ class Body:
         self.line(f"{python} = {self.expression.as_tensor(term)}", note)
         scope.tiles[name] = Term(python, term.axes, term.held)
 
-    _same: dict[Expr, str] = field(default_factory=dict[Expr, str])
-    """Conditions on coordinates of the block, and the tiles that have them."""
-    _named: set[str] = field(default_factory=set[str])
-
     def _truth(self, predicate: Expr) -> Term:
         return self.expression(self.scope.folded(predicate, self.given))
 
@@ -167,7 +167,7 @@ class Body:
         if pointer.axes != varying:
             text = f"tl.broadcast_to({text}, {scope.shape(varying)})"
         parts = [text]
-        if not is_true(mask):
+        if not mask.true:
             parts.append(f"mask={spread(mask, varying).text}")
             if item.fill is not None:
                 parts.append(f"other={_constant(item.fill, item.kind)}")
@@ -213,7 +213,7 @@ class Body:
             output = next(o for o in scope.plan.outputs if o.name == item.tensor)
             if value.held is Held.I64 and output.element in RANGES:
                 where = self._in_range(where, value, RANGES[output.element])
-            if not is_true(where):
+            if not where.true:
                 fill = Term(_constant(item.empty, kind), (), value.held, literal=True)
                 value = self.expression.call("tl.where", value.held, where, value, fill)
             self._put(pointer, value, guard, axes)
@@ -222,7 +222,7 @@ class Body:
         low, high = (Term(str(x), (), Held.I64, literal=True) for x in limits)
         for op, limit in ((">=", low), ("<=", high)):
             inside = self.expression.infix(op, printer.COMPARE, value, limit, Held.BOOL)
-            if is_true(where):
+            if where.true:
                 where = inside
             else:
                 where = self.expression.infix("&", printer.BIT_AND, where, inside, Held.BOOL)
@@ -232,7 +232,7 @@ class Body:
         varying = tuple(a for a in axes if a in {*pointer.axes, *value.axes, *guard.axes})
         parts = [spread(pointer, varying).text]
         parts.append(self.expression.as_tensor(spread(value, varying)))
-        if not is_true(guard):
+        if not guard.true:
             parts.append(f"mask={spread(guard, varying).text}")
         self.line(f"tl.store({', '.join(parts)})")
 
@@ -446,11 +446,6 @@ def _narrowed(body: tuple[Statement, ...]) -> frozenset[str]:
 def _is_wave(item: Map) -> bool:
     wave = isinstance(item.value, Apply) and item.value.function in ("sin", "cos")
     return wave and item.kind is Kind.F64
-
-
-def is_true(term: Term) -> bool:
-    """Whether a condition holds everywhere, as its text says."""
-    return term.literal and term.text == "True"
 
 
 def _constant(value: Constant, kind: Kind) -> str:

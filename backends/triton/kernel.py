@@ -13,7 +13,7 @@ from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import Argument, KernelScope
 from attnc.backends.triton.terms import HELD, Held
 from attnc.ir import printer
-from attnc.ir.expr import Expr, Value
+from attnc.ir.expr import Expr
 from attnc.ir.printer import ATOM
 from attnc.ir.tiles import Kernel, Plan, Store
 from attnc.ir.tiles_walk import statements
@@ -83,14 +83,13 @@ class KernelText:
         lines += [INDENT + line for line in self._docstring()]
         lines += [x for line in head for x in laid_out(INDENT + line)]
         lines += [x for line in body.lines for x in laid_out(line)]
-        hoists = {a.name: a for a, _ in scope.hoists.values()}
         return Printed(
             self.function,
             lines,
             tensors,
             tuple(scope.used),
             tuple(scope.sizes.values()),
-            tuple(hoists.values()),
+            tuple(scope.arguments()),
             tuple(a.name for a in scope.kernel.axes if a.kind == "par"),
             tiles,
             constants,
@@ -116,17 +115,14 @@ class KernelText:
             if tensor.strides:
                 free += tensor.strides[:-1]
                 lines.append(f"{INDENT}{', '.join(tensor.strides)},  # strides of {tensor.pointer}")
-        whole = {a.size for a in scope.kernel.axes if a.kind == "whole"}
         names = {v: scope.names.of("value", v) for v in scope.used}
-        fixed = [n for v, n in names.items() if Value(v) in whole]
-        ranks = [n for v, n in names.items() if Value(v) not in whole]
-        free += ranks
+        fixed = [n for v, n in names.items() if scope.is_constant(v)]
+        ranks = [n for v, n in names.items() if not scope.is_constant(v)]
         ranks += scope.sizes
-        free += scope.sizes
+        free += ranks
         if ranks:
             lines += _filled(ranks)
-        hoists = {a.name: a for a, _ in scope.hoists.values()}
-        for argument in hoists.values():
+        for argument in scope.arguments():
             free.append(argument.name)
             shown = printer.expression(argument.value)
             note = "" if shown == argument.name else f"  # {shown}"

@@ -12,15 +12,16 @@ from attnc.backends.numpy.layout import (
     indented,
     keywords,
     literal,
+    tuple_of,
 )
 from attnc.backends.options import Options
-from attnc.backends.signature import Signature
+from attnc.backends.signature import READERS, Signature
 from attnc.backends.triton.host import Host, may_fail
 from attnc.backends.triton.kernel import Printed
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.triton.sizes import Sizes
 from attnc.ir import printer
-from attnc.ir.cascade import Binding, Constant, Input, Require
+from attnc.ir.cascade import Binding, Constant, Input, Output, Require
 from attnc.ir.expr import Expr, Value
 from attnc.ir.facts import Facts
 from attnc.ir.printer import AND, PRODUCT
@@ -30,7 +31,6 @@ from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 
 RESERVED: Final = TAKEN | {"tl", "triton", "torch", "math"}
-READERS: Final = {"int": "_int", "float": "_real", "bool": "_flag"}
 TORCH: Final = {
     Kind.BOOL: "torch.bool",
     Kind.I32: "torch.int32",
@@ -93,7 +93,7 @@ class Launcher:
             *laid_out(f"def _check({signature}):"),
             f'{INDENT}"""What `_launch` takes: tensors that are checked, sizes and values."""',
             *_body(checked),
-            *_body([f"return {_tuple(handed)}"]),
+            *_body([f"return {tuple_of(handed)}"]),
             "",
             "",
             *laid_out(f"def _launch({', '.join(handed)}):"),
@@ -149,14 +149,16 @@ class Launcher:
         for item in self.plan.inputs:
             if any(isinstance(s, str) for s in item.sizes):
                 left = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
-                lines.append(f"{_tuple(left)[1:-1]} = {self.tensor(item.name)}.shape")
+                lines.append(f"{tuple_of(left)[1:-1]} = {self.tensor(item.name)}.shape")
         return [*lines, *self._bindings(check=True)]
 
     def _tensor_check(self, item: Input) -> str:
         ranks = [f'"{s}"' if isinstance(s, str) else str(s) for s in item.sizes]
         element = item.element or self.options.dtype
         types = "_FLOATS" if element is None else f'("{_torch_name(element)}",)'
-        return f'_tensor("{item.name}", {self.tensor(item.name)}, {_tuple(ranks)}, {types}, _sizes)'
+        return (
+            f'_tensor("{item.name}", {self.tensor(item.name)}, {tuple_of(ranks)}, {types}, _sizes)'
+        )
 
     def _type_of(self, untyped: list[Input]) -> list[str]:
         if self.options.dtype is not None:
@@ -207,12 +209,12 @@ class Launcher:
         for item in self.plan.inputs:
             if item.sizes:
                 names = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
-                lines.append(f"{_tuple(names)[1:-1]} = {self.tensor(item.name)}")
+                lines.append(f"{tuple_of(names)[1:-1]} = {self.tensor(item.name)}")
         lines += self._bindings(check=False)
-        return [*lines, f"return {_tuple([self._shape(o.name) for o in self.plan.outputs])}"]
+        return [*lines, f"return {tuple_of([self._shape(o.name) for o in self.plan.outputs])}"]
 
     def _shape(self, tensor: str) -> str:
-        return _tuple([self.host(s) for s in tensor_sizes(self.plan)[tensor]])
+        return tuple_of([self.host(s) for s in tensor_sizes(self.plan)[tensor]])
 
     # Launches
 
@@ -221,7 +223,7 @@ class Launcher:
         buffers = {b.name: b for b in self.plan.buffers}
         outputs = {o.name: o for o in self.plan.outputs}
         for output in self.plan.outputs:
-            dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+            dtype = _dtype(output)
             if output.name in buffers:
                 continue
             made = f"torch.empty({self._shape(output.name)}, dtype={dtype}, device=_device)"
@@ -263,8 +265,7 @@ class Launcher:
         lines = [f"{test}  # no output has a point"]
         results = []
         for output in self.plan.outputs:
-            empty = _python(output.empty if output.empty is not None else 0)
-            dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+            empty, dtype = _empty(output), _dtype(output)
             text = f"{self.tensor(output.name)}.fill_({empty})"
             if any(b.name == output.name for b in self.plan.buffers):
                 shape = self._shape(output.name)
@@ -276,12 +277,10 @@ class Launcher:
         """An output that kernels have read again: its absent points filled, in its own type."""
         output = next(o for o in self.plan.outputs if o.name == name)
         buffer = next(b for b in self.plan.buffers if b.name == name)
-        dtype = "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
         text = self.tensor(name)
         if buffer.presence == "byte":
-            empty = _python(output.empty if output.empty is not None else 0)
-            text = f"torch.where({self.tensor(name + '?')}, {text}, {empty})"
-        return f"{text}.to({dtype})"
+            text = f"torch.where({self.tensor(name + '?')}, {text}, {_empty(output)})"
+        return f"{text}.to({_dtype(output)})"
 
     def _launch(self, kernel: Printed) -> list[str]:
         scope = kernel.scope
@@ -311,17 +310,16 @@ class Launcher:
         lines.append(f"_programs = {grid}")
         call: list[str] = [self.tensor(t.name) for t in kernel.tensors]
         call += [f"*{steps[t.name]}" for t in strided]
-        whole = {a.size for a in scope.kernel.axes if a.kind == "whole"}
-        call += [self._passed(v) for v in kernel.values if Value(v) not in whole]
+        call += [self._passed(v) for v in kernel.values if not scope.is_constant(v)]
         call += [self.host(size) for size in kernel.sizes]
         call += [self._hoisted(a.value) for a in kernel.hoists]
         fixed = {
-            scope.names.of("value", v): self.value(v) for v in kernel.values if Value(v) in whole
+            scope.names.of("value", v): self.value(v) for v in kernel.values if scope.is_constant(v)
         }
         fixed |= {size: tiles[axis] for axis, size in kernel.tiles}
         fixed |= {t.factor: factors[t.name] for t in strided if t.factored}
         spans = [
-            f"({self.tensor(t.name)}, {_tuple([str(r) for r in sorted(t.lanes)])})"
+            f"({self.tensor(t.name)}, {tuple_of([str(r) for r in sorted(t.lanes)])})"
             for t in kernel.tensors
             if t.lanes
         ]
@@ -382,9 +380,15 @@ def _python(value: Constant) -> str:
     return text.replace("np.inf", "math.inf").replace("np.nan", "math.nan")
 
 
+def _dtype(output: Output) -> str:
+    """The element type of an output."""
+    return "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+
+
+def _empty(output: Output) -> str:
+    """What the absent points of an output become."""
+    return _python(output.empty if output.empty is not None else 0)
+
+
 def _torch_name(element: str) -> str:
     return "float8_e4m3fn" if element == "f8e4m3" else NUMPY_NAMES[element]
-
-
-def _tuple(texts: list[str]) -> str:
-    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"

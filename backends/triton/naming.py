@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from attnc.ir.expr import Expr, Name
-from attnc.ir.tiles import Carry, Dot, Fold, If, Kernel, Loop, Map
+from attnc.ir.tiles import Carry, Dot, Fold, If, Kernel, Let, Loop, Map, Store
 from attnc.ir.tiles_walk import names, statements
 
 NAMELESS: Final = re.compile(r"(t\d*)(_[a-z]\w*)?")
@@ -21,8 +21,10 @@ def labels(kernel: Kernel) -> dict[str, str]:
     nexts = {c.next.name: c.name for c in carries if isinstance(c.next, Name)}
     defined = {s.target: s.value for s in statements(kernel.body) if isinstance(s, Map)}
     for item in statements(kernel.body):
-        target = getattr(item, "target", None)
-        if target is None or not (match := NAMELESS.fullmatch(target)):
+        if isinstance(item, Loop | If | Let | Store):
+            continue
+        target = item.target
+        if not (match := NAMELESS.fullmatch(target)):
             continue
         base, suffix = match.groups()
         if suffix is not None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Float, Logical, Name, Unary
 from attnc.ir.tiles import Carry, Dot, Fold, If, Kernel, Loop, Map, Statement, Store
-from attnc.ir.tiles_walk import expressions, names, statements
+from attnc.ir.tiles_walk import expressions, names, statements, targets
 
 STRICT: Final = frozenset(
     "exp exp2 expm1 log log2 log1p sqrt rsqrt tanh sigmoid gelu silu softplus erf sin cos abs "
@@ -163,6 +163,5 @@ def _made(item: Statement) -> Iterator[tuple[str, tuple[Expr, ...]]]:
         for carry in item.carries:
             yield carry.name, (carry.start, carry.next)
         return
-    target = getattr(item, "target", None)
-    if target is not None:
+    for target in targets(item):
         yield target, expressions(item)

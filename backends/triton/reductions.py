@@ -34,7 +34,7 @@ class Reductions:
         text = self.scope.text
         if item.op in ("any", "all"):
             term, mask = truth(item.value), truth(item.where)
-            if not (mask.literal and mask.text == "True"):
+            if not mask.true:
                 sign, level = "&", printer.BIT_AND
                 if item.op == "all":
                     sign, level = "|", printer.BIT_OR
@@ -50,7 +50,7 @@ class Reductions:
 
     def filtered(self, term: Term, mask: Term, op: str, kind: Kind) -> Term:
         """A term with what changes nothing where a predicate does not hold."""
-        if mask.literal and mask.text == "True":
+        if mask.true:
             return term
         if kind is Kind.I64 and op in ("max", "min"):
             term = self.scope.text.held(term, Held.I64)

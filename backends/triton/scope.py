@@ -257,6 +257,14 @@ class KernelScope:
             self.hoists[key] = argument, local
         return Term(self.hoists[key][1], (), HELD[kind])
 
+    def arguments(self) -> list[Argument]:
+        """The arguments that are computed for the launch, each once."""
+        return list({a.name: a for a, _ in self.hoists.values()}.values())
+
+    def is_constant(self, value: str) -> bool:
+        """Whether a kernel is compiled for a value: the size of an axis that is held whole."""
+        return any(a.kind == "whole" and a.size == Value(value) for a in self.kernel.axes)
+
     def _argument(self, expr: Expr) -> str:
         if isinstance(expr, Value):
             return self.names.of("value", expr.name)

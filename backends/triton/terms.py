@@ -51,6 +51,11 @@ class Term:
     level: int = ATOM
     literal: bool = False
 
+    @property
+    def true(self) -> bool:
+        """Whether it is a condition that holds everywhere, as its text says."""
+        return self.literal and self.text == "True"
+
     def at(self, level: int) -> str:
         """The text, in parentheses where it binds more weakly than `level`."""
         return self.text if self.level >= level else f"({self.text})"

@@ -7,12 +7,12 @@ tiles are alive at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attnc.ir.expr import Expr, Name
 from attnc.ir.tiles import Carry, If, Loop, Map, Statement, Store
-from attnc.ir.tiles_walk import names, reads
+from attnc.ir.tiles_walk import names, reads, targets
 
 
 @dataclass
@@ -32,7 +32,7 @@ def updates(
 ) -> Updates:
     """In-place updates of a block; `sums` are maps of a product and what it is added to."""
     found = Updates()
-    places = {t: i for i, s in enumerate(body) for t in _targets(s)}
+    places = {t: i for i, s in enumerate(body) for t in targets(s)}
     for carry in carries:
         if not isinstance(carry.next, Name) or carry.next.name not in places:
             continue
@@ -66,13 +66,6 @@ def _go_ahead(
     needed = names(addend)
     after = -1
     for place, other in enumerate(body[:at]):
-        if set(_targets(other)) & needed or carry.name in reads(other):
+        if set(targets(other)) & needed or carry.name in reads(other):
             after = place
     found.early.setdefault(after, []).append((item, addend))
-
-
-def _targets(item: Statement) -> Iterable[str]:
-    if isinstance(item, Loop | If):
-        return [c.name for c in item.carries]
-    target = getattr(item, "target", None)
-    return [] if target is None else [target]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -70,6 +70,7 @@ class Context:
         self.facts = facts_of(self.plan)
         self.order: tuple[str, ...] = tuple(a.name for a in self.kernel.axes)
         self.steps: frozenset[str] = frozenset(a.name for a in self.kernel.axes if a.kind == "step")
+        self.along: frozenset[str] = frozenset(self.order) - self.steps
         self.coords: dict[str, Expr] = {c.name: c.value for c in self.kernel.coords}
         self.taken: set[str] = {*self.order, *self.coords, *self.facts.values}
         self.values: dict[str, Type] = dict(self.facts.values)
@@ -116,22 +117,7 @@ class Context:
 
     def varies(self, *exprs: Expr) -> frozenset[str]:
         """The axes along which expressions vary; a step is a number."""
-        found: set[str] = set()
-        stack = list(exprs)
-        while stack:
-            node = stack.pop()
-            match node:
-                case Apply(function="low" | "high" | "tile"):
-                    pass
-                case Var(name=name) if name in self.coords:
-                    stack.append(self.coords[name])
-                case Var(name=name) if name in self.order and name not in self.steps:
-                    found.add(name)
-                case Name(name=name):
-                    found |= set(self.axes[name])
-                case _:
-                    stack += children(node)
-        return frozenset(found)
+        return varying(exprs, self.along, self.coords, self.axes)
 
     def mentions(self, *exprs: Expr) -> frozenset[str]:
         """The axes whose current tile expressions need: those they vary along, and bounds of it."""
@@ -191,3 +177,31 @@ class Context:
                 case _:
                     pass
         return frozenset(found)
+
+
+def varying(
+    exprs: Iterable[Expr],
+    along: Collection[str],
+    coords: Mapping[str, Expr],
+    axes: Mapping[str, Iterable[str]],
+) -> frozenset[str]:
+    """The axes among `along` on which expressions depend lane by lane.
+
+    `coords` are coordinates that are computed, `axes` those of tiles.
+    """
+    found: set[str] = set()
+    stack = list(exprs)
+    while stack:
+        node = stack.pop()
+        match node:
+            case Apply(function="low" | "high" | "tile"):
+                pass
+            case Var(name=name) if name in coords:
+                stack.append(coords[name])
+            case Var(name=name) if name in along:
+                found.add(name)
+            case Name(name=name):
+                found |= set(axes[name])
+            case _:
+                stack += children(node)
+    return frozenset(found)

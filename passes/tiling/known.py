@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Constant
 from attnc.ir.expr import Binary, Bool, Choice, Expr, Float, Int, Name, Unary
-from attnc.ir.tiles import Carry, Dot, Fold, If, Kernel, Loop, Map, Plan, Scan, Statement
-from attnc.ir.tiles_walk import expressions, names, statements, with_body
+from attnc.ir.tiles import Dot, Fold, Kernel, Loop, Map, Plan, Scan, Statement
+from attnc.ir.tiles_walk import expressions, names, statements, targets, with_body
 from attnc.passes.tiling import classes
 from attnc.passes.tiling.classes import EXACT, NO, YES
 from attnc.passes.tiling.context import Context
@@ -122,19 +122,8 @@ def _lasting(context: Context, condition: Expr) -> bool:
     loops = [s for s in statements(context.kernel.body) if isinstance(s, Loop)]
     if context.varies(condition) & {loop.axis for loop in loops}:
         return False
-    inner = {n for loop in loops for s in statements(loop.body) for n in _defined(s)}
-    inner |= {c.name for loop in loops for s in (loop, *statements(loop.body)) for c in carried(s)}
+    inner = {n for loop in loops for s in (loop, *statements(loop.body)) for n in targets(s)}
     return not names(condition) & inner
-
-
-def _defined(item: Statement) -> set[str]:
-    target = getattr(item, "target", None)
-    return set() if target is None else {target}
-
-
-def carried(item: Statement) -> tuple[Carry, ...]:
-    """What a block carries; nothing for any other statement."""
-    return item.carries if isinstance(item, Loop | If) else ()
 
 
 def within(context: Context, evaluate: Evaluator) -> Evaluator:

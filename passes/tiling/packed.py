@@ -25,6 +25,7 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_walk import mapped
 from attnc.ir.walk import children, rebuild
+from attnc.passes.tiling.context import varying
 from attnc.passes.tiling.packing import Packing
 from attnc.passes.tiling.presence import both, conjuncts
 
@@ -74,7 +75,7 @@ class _Rewriter:
         self.kernel, self.packing = kernel, packing
         self.coords = coords
         self.order = [a.name for a in axes]
-        self.steps = {a.name for a in axes if a.kind == "step"}
+        self.along = frozenset(a.name for a in axes if a.kind != "step")
         self.old = packing.old
         self.exists = {
             axis.name: Compare(("<",), (Var(axis.name), axis.size)) for axis in packing.axes(kernel)
@@ -129,22 +130,7 @@ class _Rewriter:
 
     def varies(self, *exprs: Expr) -> frozenset[str]:
         """The new axes along which new expressions vary."""
-        found: set[str] = set()
-        stack = list(exprs)
-        while stack:
-            node = stack.pop()
-            match node:
-                case Apply(function="low" | "high" | "tile"):
-                    pass
-                case Var(name=name) if name in self.coords:
-                    stack.append(self.coords[name])
-                case Var(name=name) if name not in self.steps:
-                    found.add(name)
-                case Name(name=name):
-                    found |= self.axes[name]
-                case _:
-                    stack += children(node)
-        return frozenset(found)
+        return varying(exprs, self.along, self.coords, self.axes)
 
     def needed(self, *exprs: Expr) -> frozenset[str]:
         """Which old axes new expressions tell apart."""
