@@ -253,6 +253,7 @@ class _Reader:
                 ranges=tuple(
                     Range(names(r.low), names(r.high), r.full, names(r.step)) for r in item.ranges
                 ),
+                where=names(item.where),
             )
         else:
             item = replace(item, condition=names(item.condition))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from typing import Final, NamedTuple
@@ -208,7 +209,8 @@ class _Builder(LanguageBuilder):
         full = _one_of(kind, ("full", "partial"), "a range") == "full"
         return Range(low, high, full, step if isinstance(step, Expr) else Int(1))
 
-    def loop(self, word: Token, axis: Token, *rest: Token | Range) -> Open:
+    def loop(self, word: Token, axis: Token, *rest: Token | Range | Expr | None) -> Open:
+        *_, where = rest
         ranges = tuple(r for r in rest if isinstance(r, Range))
         words = [w for w in rest if isinstance(w, Token)]
         for item in words:
@@ -216,9 +218,9 @@ class _Builder(LanguageBuilder):
         found = {w.value for w in words}
         if len(found) < len(words):
             raise Malformed(f"'{words[-1]}' stands twice", span(words[-1]))
-        return Open(
-            Loop(axis, ranges, (), (), (), backward="backward" in found, ordered="ordered" in found)
-        )
+        loop = Loop(axis, ranges, (), (), backward="backward" in found, ordered="ordered" in found)
+        assert not isinstance(where, Token | Range)
+        return Open(loop if where is None else replace(loop, where=where))
 
     def given(self, word: Token, condition: Expr) -> Given:
         return Given(condition)

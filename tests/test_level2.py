@@ -146,6 +146,7 @@ REFUSED = [
     ("N) partial", "N) half", "half", "unexpected 'half': a range"),
     ("N) partial", "N) stop 2 partial", "stop", "unexpected 'stop': behind a range"),
     ("for n in", "for n up in", "up", "unexpected 'up': a loop"),
+    ("N) partial", "N) partial where s == 0", "s ==", "unknown name 's'"),
     ("for n in", "for k in", "k in", "unknown axis 'k'"),
     ("over m", "for m", "for m", "unexpected 'for': behind what absent"),
     ("store O", "store add O", "add", "unexpected 'add': how to store"),
@@ -407,6 +408,20 @@ FAULTS = [
         "",
         "rp[",
         "R_part is loaded before it is stored",
+    ),
+    (
+        "window_sinks",
+        "[full1, hi) partial",
+        "[full1, hi) partial where n < window",
+        "for n",
+        "which rounds a loop has varies along n, and is one number of the whole tile",
+    ),
+    (
+        "window_sinks",
+        "[full1, hi) partial",
+        "[full1, hi) partial where low(n)",
+        "for n",
+        "a predicate is bool, not i64",
     ),
     (
         "stored_rows",

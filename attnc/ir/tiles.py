@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from attnc.ir.cascade import Constant, Input, Output, Parameter
-from attnc.ir.expr import Expr, Int
+from attnc.ir.expr import Bool, Expr, Int
 from attnc.ir.types import Kind
 
 AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
@@ -199,6 +199,9 @@ class Loop:
     lie within their extents: there, predicates are read without them. A condition that is such an
     extent itself holds for all lanes. `ordered`: the tiles need their order, the first one first;
     else they may run in any. `backward`: the last tile of the last range is first.
+
+    `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile,
+    too: a round in whose tile it does not hold is left out.
     """
 
     axis: str
@@ -208,6 +211,7 @@ class Loop:
     given: tuple[Expr, ...] = ()
     backward: bool = False
     ordered: bool = False
+    where: Expr = Bool(True)
 
 
 @dataclass(frozen=True, slots=True)

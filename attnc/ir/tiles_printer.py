@@ -99,7 +99,7 @@ def statement(item: Statement) -> Iterator[str]:
 
 def _loop(item: Loop) -> Iterator[str]:
     order = " ordered" * item.ordered + " backward" * item.backward
-    yield f"for {item.axis}{order} in {', '.join(map(_range, item.ranges))}"
+    yield f"for {item.axis}{order} in {', '.join(map(_range, item.ranges))}{_where(item.where)}"
     for condition in item.given:
         yield f"{INDENT}given {_text(condition)}"
     yield from _block(item)

@@ -541,6 +541,8 @@ class _Body:
                 raise self.wrong(f"{carry.name} would carry tiles of {item.axis} out of its loop")
         for condition in item.given:
             inner.condition(condition)
+        inner._whole(item.where, "which rounds a loop has")
+        inner.condition(item.where)
         if self._ordered_rounds(item):  # rounds before have stored
             inner.stores |= _stored(item.body)
         self._block(item, inner)

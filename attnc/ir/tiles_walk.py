@@ -49,9 +49,9 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
             return (*index, value, where, guard)
         case If(condition=condition, carries=carries):
             return (condition, *(e for c in carries for e in (c.start, c.next)))
-        case Loop(ranges=ranges, carries=carries, given=given):
+        case Loop(ranges=ranges, carries=carries, given=given, where=where):
             bounds = (e for r in ranges for e in (r.low, r.high, r.step))
-            return (*bounds, *given, *(e for c in carries for e in (c.start, c.next)))
+            return (*bounds, *given, where, *(e for c in carries for e in (c.start, c.next)))
 
 
 def reads(item: Statement) -> set[str]:
@@ -118,8 +118,13 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 replace(r, low=change(r.low), high=change(r.high), step=change(r.step))
                 for r in item.ranges
             )
-            given = tuple(map(change, item.given))
-            return replace(item, ranges=ranges, carries=_carried(item.carries, change), given=given)
+            return replace(
+                item,
+                ranges=ranges,
+                carries=_carried(item.carries, change),
+                given=tuple(map(change, item.given)),
+                where=change(item.where),
+            )
 
 
 def _carried(carries: tuple[Carry, ...], change: Callable[[Expr], Expr]) -> tuple[Carry, ...]:

@@ -503,6 +503,9 @@ class TiledFunction(Function):
         self._starts(item.carries, depth)
         for part in reversed(item.ranges) if item.backward else item.ranges:
             self._for(item, part, depth)
+            if item.where != Bool(True):
+                self._line(f"if not ({self._text(item.where, depth + 1)}):", depth + 1)
+                self._line("continue", depth + 2)
             before = self._given
             if part.full:
                 self._checked_full(item, depth + 1)

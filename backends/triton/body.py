@@ -18,7 +18,7 @@ from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Apply, Expr, Int, Name
+from attnc.ir.expr import Apply, Bool, Expr, Int, Name
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -409,8 +409,12 @@ class Body:
             lanes = f"tl.arange(0, {scope.size_of(axis)}).to(INDEX)"
             scaled = lanes if step is None else f"{lanes} * {step.at(printer.PRODUCT + 1)}"
             self.line(f"{scope.variable(axis).text} = {counter} + {scaled}")
+        chosen = item.where != Bool(True)
+        if chosen:
+            self.line(f"if {self._truth(item.where).text}:")
+            self.depth += 1
         self._inside(item)
-        self.depth -= 1
+        self.depth -= 1 + chosen
         self.given = before
         if known is None:
             del scope.ends[axis]

@@ -353,8 +353,8 @@ class _Teller:
                 body = _started(body, carry.name)
                 last = Name(inner)
             carry = replace(carry, next=last)
-            given = tuple(map(swap, loop.given))
-            turn = Loop(loop.axis, loop.ranges, (carry,), (*own, *body), given)
+            given, where = tuple(map(swap, loop.given)), swap(loop.where)
+            turn = Loop(loop.axis, loop.ranges, (carry,), (*own, *body), given, where=where)
             body, inner = (turn,), carry.name
         block = If(missing, _started(body, flag.name), (replace(flag, next=Name(inner)),))
         statements_: tuple[Statement, ...] = (stands, *([rest] if axes else []), block)
