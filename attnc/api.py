@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attnc.backends import BACKENDS, DEVICES
 from attnc.backends.options import DTYPES, TARGETS, Options
@@ -18,6 +18,9 @@ from attnc.grammar.syntax import MAX_TEXT
 from attnc.ir import printer
 from attnc.ir.cascade import Cascade, Constant
 from attnc.ir.facts import Facts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_BYTES: Final = 4 * (MAX_TEXT + 1)
 """Enough bytes to tell that a text is too long."""
@@ -276,18 +279,23 @@ def explain(
     dtype: str = "f32",
     source: Source | None = None,
     target: str | None = None,
+    tiles: Mapping[str, int] | None = None,
+    data: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, object]:
     """What a cascade costs as written, and its kernels, as plain data; see `attnc.explanation`.
 
     With `source`, the text that was checked, refusals name their lines. With `target`, what its
-    Triton kernels become there; see `attnc.device_data`.
+    Triton kernels become there; see `attnc.device_data`. `tiles` are sizes of tiles by axis, at
+    which those are counted that kernels visit; `data` are arrays of inputs that decide on it.
     """
     from attnc.explanation import explanation
+    from attnc.plan_data import Asked
+    from attnc.tile_data import sizes_of
 
     check_dtype(dtype)
-    given = sizes or {}
+    given = sizes_of(facts, data or {}, sizes or {})
     device = Device(target, sizes=given)
-    found = explanation(facts, given, dtype, source)
+    found = explanation(facts, given, dtype, source, Asked(tiles or {}, data or {}))
     if target is None:
         return found
     from attnc.device_data import on_device

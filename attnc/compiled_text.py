@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attnc.sections import Row, Section, amount
+from attnc.tile_text import tile_sections
 
 
 def compiled_sections(found: Mapping[str, Any]) -> Iterator[Section]:
@@ -26,6 +27,7 @@ def _plan(plan: Mapping[str, Any], written: Mapping[str, Any]) -> Iterator[Secti
     passes = [(v, str(n), str(written["passes"].get(v, ""))) for v, n in plan["passes"].items()]
     yield "Passes over each input rank, as compiled", ("rank", "passes", "as written"), passes
     yield "Amounts, as compiled", ("", "value", "formula"), list(_amounts(plan))
+    yield from tile_sections(plan["kernels"])
     buffers = [_buffer(b) for b in plan["buffers"]]
     if buffers:
         yield "Buffers between kernels, in bytes", ("tensor", "value", "formula"), buffers

@@ -13,17 +13,22 @@ from attnc.ir.stages import Loop, tensor_reads
 from attnc.passes.analysis.cost import Formulas, cost, known_values
 from attnc.passes.analysis.passes import passes
 from attnc.passes.analysis.quantities import Quantities, times
-from attnc.plan_data import compiled
+from attnc.plan_data import Asked, compiled
 
 
 def explanation(
-    facts: Facts, sizes: Mapping[str, int], dtype: str, source: Source | None = None
+    facts: Facts,
+    sizes: Mapping[str, int],
+    dtype: str,
+    source: Source | None = None,
+    asked: Asked | None = None,
 ) -> dict[str, object]:
     """Passes, operations, bytes, footprint and graph of a cascade as written; its kernels.
 
     Formulas are texts over extents and parameters, in bytes and scalar operations; `value` is the
     number at the given sizes, or None where a size is missing. Untyped tensors have `dtype`.
-    Refusals have lines of `source`. For what is compiled, see `attnc.plan_data`.
+    Refusals have lines of `source`; tiles are counted as is `asked`. For what is compiled, see
+    `attnc.plan_data`.
     Raises `UsageError` for a size that the cascade does not have.
     """
     check_sizes(facts, sizes)
@@ -56,7 +61,7 @@ def explanation(
             },
             "graph": _graph(facts),
         },
-        **compiled(facts, sizes, counts, dtype, found, numbers, source),
+        **compiled(facts, sizes, counts, dtype, found, numbers, source, asked or Asked()),
     }
 
 

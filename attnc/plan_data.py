@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attnc.backends.numpy.tiled import DEFAULTS
 from attnc.errors import Source
@@ -20,11 +21,23 @@ from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused
 from attnc.passes.tiling.lower import NotLowered
 from attnc.planning import planned
+from attnc.tile_data import check_tiles, tiles_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TILES: Final = {
     cast("AxisKind", kind): None if size == "None" else int(size) for kind, size in DEFAULTS.items()
 }
 """Sizes of tiles by the kind of their axis, as the NumPy backend takes them unasked."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How tiles are to be counted: their sizes by axis, and arrays of inputs that decide."""
+
+    tiles: Mapping[str, int] = field(default_factory=dict[str, int])
+    data: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, Any])
 
 
 def compiled(
@@ -35,12 +48,14 @@ def compiled(
     written: Cost,
     numbers: Quantities,
     source: Source | None,
+    asked: Asked,
 ) -> dict[str, object]:
     """Kernels and refusals as plain data; `compiled` is None where tiles cannot do it yet.
 
     `sizes` are those at which the passes compare costs, `ranks` those whose passes are counted.
     `written` is the cost of the text; ratios are of that to the plan's, so more is better. A
-    refusal has the tensor, the term, the reason, and file and line of the spec, where known.
+    refusal has the tensor, the term, the reason, and file and line of the spec, where known. Tiles
+    are counted as is `asked`; raises `UsageError` for a size of tiles that no kernel has.
     """
     try:
         separate, fused = planned(facts, sizes)
@@ -49,6 +64,7 @@ def compiled(
             "compiled": None,
             "refusals": [_refusal(None, error.expr, error.reason, facts, source)],
         }
+    check_tiles(fused.plan, asked.tiles)
     counts, axes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
     found = plan_cost(fused.plan, separate, dtype, TILES, numbers.formulas)
     live = numbers.largest(found.total.live())
@@ -57,7 +73,7 @@ def compiled(
         "compiled": {
             "passes": {r: times(counts[r], axes, numbers.known) for r in ranks},
             "kernels": [
-                _kernel(kernel, cost, fused, numbers)
+                _kernel(kernel, cost, fused, numbers, asked)
                 for kernel, cost in zip(fused.plan.kernels, found.kernels, strict=True)
             ],
             "derived": _derived(fused),
@@ -87,7 +103,7 @@ def _number(quantity: Mapping[str, object]) -> int | None:
 
 
 def _kernel(
-    kernel: Kernel, cost: KernelCost, fused: Fused, numbers: Quantities
+    kernel: Kernel, cost: KernelCost, fused: Fused, numbers: Quantities, asked: Asked
 ) -> dict[str, object]:
     axes = {kind: [a.name for a in kernel.axes if a.kind == kind] for kind in TILES}
     return {
@@ -104,6 +120,7 @@ def _kernel(
             "loaded": numbers.quantity(cost.loaded),
         },
         "state": numbers.largest(cost.state),
+        "tiles": tiles_of(fused.plan, kernel, numbers.known, asked.tiles, asked.data),
     }
 
 

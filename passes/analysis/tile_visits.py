@@ -1,0 +1,173 @@
+"""The tiles that the loops of a kernel go through, from their ranges, at known sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from attnc.ir.expr import Bool
+from attnc.ir.tiles import If, Kernel, Let, Loop, Range, Statement
+from attnc.ir.tiles_walk import statements
+from attnc.passes.analysis.tile_numbers import Along, Frame, NotCounted, Number, Numbers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST: Final = 1 << 26
+"""Most numbers in one array."""
+
+
+@dataclass(frozen=True)
+class Innermost:
+    """A loop over streamed tiles that has no other inside, and the loops around it, outer first."""
+
+    loop: Loop
+    around: tuple[Loop, ...] = ()
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What the loops go through, outer first."""
+        return (*(o.axis for o in self.around), self.loop.axis)
+
+
+def innermost(kernel: Kernel) -> tuple[Innermost, ...]:
+    """The loops whose tiles are counted, in their order; none where nothing is streamed."""
+    return tuple(_innermost(kernel, kernel.body, ()))
+
+
+def _innermost(
+    kernel: Kernel, body: Iterable[Statement], around: tuple[Loop, ...]
+) -> Iterator[Innermost]:
+    for item in body:
+        match item:
+            case If(body=inner):
+                yield from _innermost(kernel, inner, around)
+            case Loop(body=inner) if _streams(kernel, inner):
+                yield from _innermost(kernel, inner, (*around, item))
+            case Loop() if kernel.axis(item.axis).kind == "stream":
+                yield Innermost(item, around)
+            case _:
+                pass
+
+
+def _streams(kernel: Kernel, body: Iterable[Statement]) -> bool:
+    """Whether there is a loop over streamed tiles."""
+    loops = (s for s in statements(body) if isinstance(s, Loop))
+    return any(kernel.axis(loop.axis).kind == "stream" for loop in loops)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What one range of an innermost loop goes through, for each program and round around it.
+
+    `low` is where it begins, `stride` how far it is from tile to tile, `count` how many tiles there
+    are, `last` the last coordinate; `live` says whether the program and the rounds around it exist.
+    """
+
+    loop: Loop
+    full: bool
+    frame: Frame
+    low: Number
+    stride: Number
+    last: Number
+    count: Number
+    live: Number
+
+    def total(self, programs: Iterable[tuple[str, int]]) -> int:
+        """The number of tiles; `programs` are the parallel axes and how many tiles each has."""
+        numbers = self.frame.numbers
+        if self.loop.axis in numbers.mentioned(self.loop.where):
+            found = numbers.whole(self.each()[0])
+        else:
+            held = np.logical_and(self.live, self.frame.number(self.loop.where))
+            found = numbers.whole(np.where(held, self.count, 0))
+        alike = (n for a, n in programs if found.shape[2 * numbers.position[a]] == 1)
+        return int(found.sum(dtype=np.int64)) * prod(alike)
+
+    def each(self) -> tuple[NDArray[Any], Frame]:
+        """Whether each round exists, along tiles of the axis, and the frame of the rounds."""
+        numbers, axis = self.frame.numbers, self.loop.axis
+        frame, here = _expanded(self.frame, axis, self)
+        here = np.logical_and(here, frame.number(self.loop.where))
+        return numbers.whole(here), frame
+
+
+def rounds(numbers: Numbers, frame: Frame, loop: Innermost) -> Iterator[Rounds]:
+    """The ranges of an innermost loop, for each round of the loops around it.
+
+    `frame` holds the parallel tiles. Raises `NotCounted`.
+    """
+    yield from _walk(numbers, frame, numbers.kernel.body, loop, True, True)
+
+
+def _walk(
+    numbers: Numbers,
+    frame: Frame,
+    body: Iterable[Statement],
+    target: Innermost,
+    live: Number,
+    full: bool,
+) -> Iterator[Rounds]:
+    for item in body:
+        match item:
+            case Let(name=name, value=value):
+                with suppress(NotCounted):  # it is not needed, or told of where it is
+                    frame.known[name] = frame.number(value)
+            case If(condition=condition, body=inner) if _holds(inner, target.loop):
+                held = np.logical_and(live, frame.number(condition))
+                yield from _walk(numbers, frame, inner, target, held, full)
+            case Loop() if item is target.loop or any(item is outer for outer in target.around):
+                for part in item.ranges:
+                    yield from _range(numbers, frame, item, part, target, live, full)
+            case _:
+                pass
+
+
+def _holds(body: Iterable[Statement], loop: Loop) -> bool:
+    return any(s is loop for s in statements(body))
+
+
+def _range(
+    numbers: Numbers,
+    frame: Frame,
+    item: Loop,
+    part: Range,
+    target: Innermost,
+    live: Number,
+    full: bool,
+) -> Iterator[Rounds]:
+    tile = frame.along[item.axis].tile
+    low, high, step = (frame.number(e) for e in (part.low, part.high, part.step))
+    stride = tile * step
+    count = np.maximum(0, -np.floor_divide(low - high, stride))
+    inner = item is target.loop
+    # Where a tile of an outer loop may reach beyond, an inner one is not full.
+    whole = part.full if inner or tile > 1 else True
+    found = Rounds(item, full and whole, frame, low, stride, high - 1, count, live)
+    if inner:
+        yield found
+        return
+    inside, here = _expanded(frame, item.axis, found)
+    if item.where != Bool(True):
+        here = np.logical_and(here, inside.number(item.where))
+    yield from _walk(numbers, inside, item.body, target, here, full and whole)
+
+
+def _expanded(frame: Frame, axis: str, part: Rounds) -> tuple[Frame, Number]:
+    """A frame in which tiles of an axis are the rounds of a range, and which of them there are."""
+    numbers = frame.numbers
+    most = int(np.max(part.count, initial=0))
+    rounds = numbers.along_tiles(axis, np.arange(most))
+    shape = np.broadcast_shapes(
+        *(numbers.whole(n).shape for n in (part.count, part.low, part.live, rounds))
+    )
+    if prod(shape) > MOST:
+        raise NotCounted(f"there are more than {MOST:,} rounds")
+    tile = frame.along[axis].tile
+    along = Along(part.low + rounds * part.stride, part.last, tile, part.stride // tile)
+    return frame.inside(axis, along), np.logical_and(part.live, rounds < part.count)
