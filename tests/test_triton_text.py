@@ -11,7 +11,8 @@ import pytest
 from attnc import api
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
-from attnc.ir.tiles import If, Loop, Plan, Statement
+from attnc.ir.tiles import If, Kernel, Loop, Plan, Statement
+from attnc.ir.tiles_walk import in_turn
 from attnc.planning import for_device
 from tests import examples, golden
 from tests.kernel_text import loops, parsed, products, strides, unsafe
@@ -75,15 +76,16 @@ def test_what_goes_before_a_loop_is_tested_there() -> None:
 # Loops
 
 
-def rounds(body: tuple[Statement, ...]) -> int:
-    """How many loops a plan's statements are: one for each range, those inside of it again."""
+def rounds(kernel: Kernel, body: tuple[Statement, ...]) -> int:
+    """How many loops statements are: one for each class of ranges, those inside of it again."""
     found = 0
     for item in body:
         match item:
-            case Loop(ranges=ranges, body=inner):
-                found += len(ranges) * (1 + rounds(inner))
+            case Loop(axis=axis, body=inner):
+                classes = in_turn(item, kernel.axis(axis).kind)
+                found += len(classes) * (1 + rounds(kernel, inner))
             case If(body=inner):
-                found += rounds(inner)
+                found += rounds(kernel, inner)
             case _:
                 pass
     return found
@@ -94,7 +96,7 @@ def test_loops_are_those_of_the_plan(name: str) -> None:
     kernels = parsed(text(name)).kernels
     assert len(kernels) == len(plan(name).kernels)
     for written, planned in zip(kernels, plan(name).kernels, strict=True):
-        assert len(loops(written)) == rounds(planned.body), planned.name
+        assert len(loops(written)) == rounds(planned, planned.body), planned.name
 
 
 @pytest.mark.parametrize("name", THREE_PASSES)

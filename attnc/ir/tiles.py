@@ -182,7 +182,7 @@ class Range:
     """Coordinates `low`, `low + step`, ... below `high`; `full` where no lane needs a test.
 
     The bounds are numbers of the whole tile. The last tile may reach beyond `high`: `within(n)`
-    tells. A full range is a whole number of tiles.
+    tells. A full range is a whole number of tiles, all of them within the extent of the axis.
     """
 
     low: Expr

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from attnc.ir.expr import Expr, Logical, Name
+from attnc.ir.expr import Apply, Expr, Int, Logical, Name, Var
 from attnc.ir.tiles import (
+    AxisKind,
     Carry,
     Dot,
     Fold,
@@ -16,6 +17,7 @@ from attnc.ir.tiles import (
     Load,
     Loop,
     Map,
+    Range,
     Scan,
     Statement,
     Store,
@@ -52,6 +54,35 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
         case Loop(ranges=ranges, carries=carries, given=given, where=where):
             bounds = (e for r in ranges for e in (r.low, r.high, r.step))
             return (*bounds, *given, where, *(e for c in carries for e in (c.start, c.next)))
+
+
+def in_turn(loop: Loop, kind: AxisKind) -> tuple[tuple[Range, ...], ...]:
+    """The ranges of a loop over an axis of a kind, as they are run: one class after the other.
+
+    All ranges of a class can be gone through by one loop, the partial ones first. Where the order
+    counts, or which range a lane is in, or steps are taken, each is a class of its own.
+    """
+    alone = tuple((part,) for part in loop.ranges)
+    if loop.backward:
+        return alone[::-1]
+    body = tuple(statements(loop.body))
+    ordered = loop.ordered or kind == "step" or scanned(loop)
+    within = Apply("within", (Var(loop.axis),))
+    exprs = (e for s in (loop, *body) for e in expressions(s))
+    if (
+        len(alone) < 2
+        or ordered
+        or any(part.step != Int(1) for part in loop.ranges)
+        or any(node == within for e in exprs for node in subexpressions(e))
+    ):
+        return alone
+    found = (tuple(r for r in loop.ranges if r.full is full) for full in (False, True))
+    return tuple(group for group in found if group)
+
+
+def scanned(loop: Loop) -> bool:
+    """Whether a scan goes along the axis of a loop, so that each tile needs those before it."""
+    return any(isinstance(s, Scan) and s.over == loop.axis for s in statements(loop.body))
 
 
 def reads(item: Statement) -> set[str]:

@@ -391,6 +391,12 @@ def _programs(seed, *starts):
     return [tuple(s[i] for s, i in zip(starts, place)) for place in places]
 
 
+def _starts(tile, full, *ranges):
+    """Where the tiles of all ranges begin; those of full ones are whole tiles."""
+    assert not full or all((high - low) % tile == 0 for low, high in ranges if low < high)
+    return [start for low, high in ranges for start in range(low, high, tile)]
+
+
 def _any_order(starts, seed):
     """The tiles of an axis, in a random order if there is a seed."""
     if seed is None:

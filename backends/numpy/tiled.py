@@ -26,6 +26,7 @@ from attnc.backends.numpy.layout import (
 from attnc.backends.numpy.terms import Code, Term, aligned
 from attnc.backends.options import Options
 from attnc.ir import tiles_printer
+from attnc.ir.assumed import assumed
 from attnc.ir.cascade import Binding, Require
 from attnc.ir.expr import (
     Apply,
@@ -45,6 +46,7 @@ from attnc.ir.expr import (
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import (
     Axis,
+    AxisKind,
     Carry,
     Coord,
     Dot,
@@ -63,7 +65,9 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_facts import facts_of
-from attnc.ir.tiles_walk import statements
+from attnc.ir.tiles_full import Full, Round
+from attnc.ir.tiles_known import known_of
+from attnc.ir.tiles_walk import in_turn, scanned
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -152,8 +156,10 @@ class TiledFunction(Function):
     _kernel_axes: tuple[Axis, ...] = ()
     _values: dict[str, Type] = field(default_factory=dict)
     """Types of the kernel's own values."""
-    _given: tuple[Expr, ...] = ()
-    """Conditions that hold for every lane of the range that is emitted."""
+    _around: Round = Round()
+    """The full ranges whose rounds are emitted."""
+    _true: set[str] = field(default_factory=set[str])
+    """Tiles that are true in all lanes of these."""
 
     def _taken(self) -> list[str]:
         """The lines so far, which are no longer kept."""
@@ -321,6 +327,9 @@ class TiledFunction(Function):
         self._order = tuple(a.name for a in kernel.axes)
         self.coords = {c.name: c for c in kernel.coords}
         self._kinds, self._values, self.axes = {}, {}, {}
+        assert self.plan is not None
+        known = known_of(self.plan, self.facts.values)
+        self._full: Full = Full.of(known, kernel.axes, kernel.coords)
         self.lines.extend(["", f"# {kernel.name}"])
         depth = 0
         for axis in kernel.axes:
@@ -378,26 +387,33 @@ class TiledFunction(Function):
         """The first coordinate of the current tile."""
         return self.names.of("start", f"_{axis}0")
 
-    def _for(self, item: Loop, part: Range, depth: int) -> None:
-        """The head of a loop over the tiles of one range."""
+    def _for(self, item: Loop, parts: tuple[Range, ...], depth: int) -> None:
+        """The head of a loop over the tiles of one range, or of all of a class."""
         axis, kind = item.axis, self.tile_kind(item.axis)
         start, tile, high = self._start(axis), self.tile_size(axis), self._high(axis)
-        self._line(f"{high} = {self._text(part.high, depth)}", depth)
-        low, stride = self._text(part.low, depth), tile
-        if part.step != Int(1):
-            step = self.temporary()
-            self._line(f"{step} = {self._text(part.step, depth)}", depth)
-            stride = f"{tile} * {step}"
-        starts = f"range({low}, {high}, {stride})"
+        stride = tile
+        if len(parts) > 1:  # no lane asks for the end of its range
+            self._line(f"{high} = {self._text(self._size(axis), depth)}", depth)
+            pairs = [f"({self._text(p.low, depth)}, {self._text(p.high, depth)})" for p in parts]
+            starts = f"_starts({tile}, {parts[0].full}, {', '.join(pairs)})"
+        else:
+            (part,) = parts
+            self._line(f"{high} = {self._text(part.high, depth)}", depth)
+            low = self._text(part.low, depth)
+            if part.step != Int(1):
+                step = self.temporary()
+                self._line(f"{step} = {self._text(part.step, depth)}", depth)
+                stride = f"{tile} * {step}"
+            starts = f"range({low}, {high}, {stride})"
         if item.backward:
             starts = f"reversed({starts})"
-        elif not (item.ordered or kind == "step" or self._stateful(item)):
+        elif not (item.ordered or kind == "step" or scanned(item)):
             starts = f"_any_order({starts}, _shuffle)"
         self._line(f"for {start} in {starts}:", depth)
         if kind == "step":
             self._line(f"{self.coordinate(axis)} = np.int64({start})", depth + 1)
             return
-        end = f"{start} + {stride}" + ("" if part.step == Int(1) else f", {step}")
+        end = f"{start} + {stride}" + ("" if stride == tile else f", {step}")
         self._line(f"{self.coordinate(axis)} = np.arange({start}, {end})", depth + 1)
 
     def _line(self, text: str, depth: int) -> None:
@@ -411,14 +427,13 @@ class TiledFunction(Function):
         match item:
             case Load():
                 index = tuple_of([self._code(i, item.axes, depth) for i in item.index])
-                where = self._predicate(item.where, item.axes, depth)
+                where = self._mask(item.where, item.axes, depth)
                 arguments = f"{self._array(item.tensor)}, {index}, {where}"
                 fill = "" if item.fill is None else f", {literal(item.fill)}"
                 call = f"_load({arguments}, {self._lengths(item.axes)}{fill})"
                 self._define(item.target, item.axes, item.kind, call, depth)
             case Map():
-                text = self._code(item.value, item.axes, depth, item.kind)
-                self._define(item.target, item.axes, item.kind, text, depth)
+                self._map(item, depth)
             case Dot():
                 self._dot(item, depth)
             case Fold():
@@ -449,6 +464,17 @@ class TiledFunction(Function):
         self._kinds[target] = kind
         self._line(f"{self.tile(target)} = {text}", depth)
 
+    def _map(self, item: Map, depth: int) -> None:
+        value = self._assumed(item.value)
+        if self._around and value == Bool(True):
+            self._true.add(item.target)
+            self.axes[item.target], self._kinds[item.target] = item.axes, item.kind
+            return
+        text = self._code(value, item.axes, depth, item.kind)
+        if value != item.value and self._axes_of(value) != set(item.axes):
+            text = f"np.broadcast_to({text}, {self._lengths(item.axes)})"
+        self._define(item.target, item.axes, item.kind, text, depth)
+
     def _dot(self, item: Dot, depth: int) -> None:
         letters = dict(zip(self._order, LETTERS, strict=False))
         sides = [self.axes[item.left], self.axes[item.right]]
@@ -465,7 +491,7 @@ class TiledFunction(Function):
         axes = tuple(a for a in self._order if a in (*item.axes, *item.over))
         first = item.op in ("argmax", "argmin")
         value = self._code(item.value, axes, depth, None if first else item.kind)
-        where = self._predicate(item.where, axes, depth)
+        where = self._code(item.where, axes, depth)
         if first:
             (over,) = item.over
             lanes = f"np.broadcast_to({value}, {self._lengths(axes)}), {where}"
@@ -480,7 +506,7 @@ class TiledFunction(Function):
 
     def _scan(self, item: Scan, depth: int) -> None:
         value = self._code(item.value, item.axes, depth, item.kind)
-        where = self._predicate(item.where, item.axes, depth)
+        where = self._code(item.where, item.axes, depth)
         lanes, place = self._lengths(item.axes), item.axes.index(item.over)
         arguments = f'"{item.op}", {value}, {where}, {lanes}, {place}, {HELD_AS[item.kind]}'
         text = f"_scan_tile({arguments}, {item.reverse})"
@@ -490,7 +516,7 @@ class TiledFunction(Function):
         axes = tuple(item.over if a == item.into else a for a in item.axes)
         axes = tuple(sorted(axes, key=self._order.index))
         value = f"np.broadcast_to({self._code(item.value, axes, depth)}, {self._lengths(axes)})"
-        where = self._predicate(item.where, axes, depth)
+        where = self._code(item.where, axes, depth)
         place = axes.index(item.over)
         count = f"{self.coordinate(item.into)}.size"
         text = f"_at({self.coordinate(item.over)}, _argtopk({value}, {where}, {place}, {count})[0])"
@@ -501,17 +527,17 @@ class TiledFunction(Function):
 
     def _loop_of(self, item: Loop, depth: int) -> None:
         self._starts(item.carries, depth)
-        for part in reversed(item.ranges) if item.backward else item.ranges:
-            self._for(item, part, depth)
+        for parts in in_turn(item, self.tile_kind(item.axis)):
+            self._for(item, parts, depth)
             if item.where != Bool(True):
                 self._line(f"if not ({self._text(item.where, depth + 1)}):", depth + 1)
                 self._line("continue", depth + 2)
-            before = self._given
-            if part.full:
+            before = self._around, set(self._true)
+            if parts[0].full:
                 self._checked_full(item, depth + 1)
-                self._given = (*self._given, *item.given)
+                self._around = self._around.inside(item)
             self._inside(item, depth + 1)
-            self._given = before
+            self._around, self._true = before
 
     def _starts(self, carries: tuple[Carry, ...], depth: int) -> None:
         """What a block carries, before it."""
@@ -537,8 +563,9 @@ class TiledFunction(Function):
         Those beyond are rows that nothing stores. That a lane is within such an extent itself is
         claimed for all of them.
         """
-        for condition in (*item.given, Apply("within", (Var(item.axis),))):
-            term = self._term(condition, depth)
+        inside = Compare(("<=", "<"), (Int(0), Var(item.axis), self._size(item.axis)))
+        for condition in (*item.given, inside, Apply("within", (Var(item.axis),))):
+            term = self._term(assumed(condition, self._is_true), depth)
             text = f"({term.value.text})"
             for axis in self._kernel_axes:
                 own = Compare(("<",), (Var(axis.name), axis.size))
@@ -547,31 +574,28 @@ class TiledFunction(Function):
                     text += f" | {aligned(beyond, term.value.axes, self._order.index).text}"
             self._line(f"assert np.all({text})", depth)
 
-    def _stateful(self, item: Loop) -> bool:
-        """Whether the order of a loop's tiles matters: a scan goes along its axis."""
-        return any(isinstance(s, Scan) and s.over == item.axis for s in statements(item.body))
+    def _size(self, axis: str) -> Expr:
+        """The extent of an axis of the current kernel."""
+        return next(a.size for a in self._kernel_axes if a.name == axis)
 
-    def tile_kind(self, axis: str) -> str:
+    def tile_kind(self, axis: str) -> AxisKind:
         """The kind of an axis of the current kernel."""
         return next((a.kind for a in self._kernel_axes if a.name == axis), "whole")
 
-    def _assumed(self, predicate: Expr) -> Expr:
-        """A predicate without what holds in the range that is emitted."""
-        if not self._given:
-            return predicate
-        if predicate in self._given:
-            return Bool(True)
-        match predicate:
-            case Logical(op="and", left=left, right=right):
-                left, right = self._assumed(left), self._assumed(right)
-                if left == Bool(True):
-                    return right
-                return left if right == Bool(True) else Logical("and", left, right)
-            case _:
-                return predicate
+    def _assumed(self, expr: Expr) -> Expr:
+        """An expression without what holds in the range that is emitted."""
+        if not self._around:
+            return expr
+        return assumed(expr, lambda e: self._is_true(e) or self._full.holds(self._around, e))
 
-    def _predicate(self, expr: Expr, axes: tuple[str, ...], depth: int) -> str:
-        return self._code(self._assumed(expr), axes, depth)
+    def _is_true(self, condition: Expr) -> bool:
+        """Whether a condition is a tile that is true in all lanes of the range."""
+        return isinstance(condition, Name) and condition.name in self._true
+
+    def _mask(self, predicate: Expr, axes: tuple[str, ...], depth: int) -> str:
+        """A predicate on memory without what holds there."""
+        found = self._full.mask(self._around, predicate, self._axes_of)
+        return self._emitted(assumed(found, self._is_true), axes, depth)
 
     def _next(self, carry: Carry, depth: int) -> str:
         text = self._code(carry.next, carry.axes, depth, carry.kind)
@@ -586,8 +610,8 @@ class TiledFunction(Function):
         index = tuple_of([self._code(i, axes, depth) for i in item.index])
         kind = self.facts.types[item.tensor].kind
         value = self._code(item.value, axes, depth, kind)
-        where = self._predicate(item.where, axes, depth)
-        guard = self._predicate(item.guard, axes, depth)
+        where = self._code(item.where, axes, depth)
+        guard = self._mask(item.guard, axes, depth)
         arrays = f"{self._array(item.tensor)}, {self._here(item.tensor)}"
         combine = f', "{item.combine}"' if item.combine else ""
         lanes = self._lengths(axes)
@@ -618,6 +642,11 @@ class TiledFunction(Function):
 
     def _code(self, expr: Expr, axes: tuple[str, ...], depth: int, kind: Kind | None = None) -> str:
         """An expression as an array that broadcasts over some axes."""
+        return self._emitted(self._assumed(expr), axes, depth, kind)
+
+    def _emitted(
+        self, expr: Expr, axes: tuple[str, ...], depth: int, kind: Kind | None = None
+    ) -> str:
         lines: list[str] = []
         emitter = self._emitter(lines)
         term = emitter.top(expr)

@@ -13,12 +13,13 @@ from attnc.backends.triton.expressions import Expressions
 from attnc.backends.triton.needless import Needless
 from attnc.backends.triton.products import Products
 from attnc.backends.triton.reductions import Reductions
+from attnc.backends.triton.rounds import Rounds
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Apply, Bool, Expr, Int, Name
+from attnc.ir.expr import Apply, Bool, Expr, Name
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -34,7 +35,8 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.tiles_walk import expressions, names
+from attnc.ir.tiles_full import Round
+from attnc.ir.tiles_walk import expressions, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
 from attnc.ir.walk import children
@@ -60,13 +62,15 @@ class Body:
     scope: KernelScope
     lines: list[str] = field(default_factory=list[str])
     depth: int = 1
-    given: frozenset[Expr] = frozenset()
-    """Conditions that hold for every lane of the range that is printed."""
+    around: Round = Round()
+    """The full ranges whose rounds are printed."""
     _aliases: dict[str, str] = field(default_factory=dict[str, str])
     _ready: dict[str, Term] = field(default_factory=dict[str, Term])
     """What is added to a product, where it has been computed already."""
     _same: dict[Expr, str] = field(default_factory=dict[Expr, str])
     """Conditions on coordinates of the block, and the tiles that have them."""
+    _true: set[str] = field(default_factory=set[str])
+    """Tiles that are true in all lanes of the range that is printed."""
     _named: set[str] = field(default_factory=set[str])
     """Names whose axes have been noted."""
 
@@ -149,10 +153,27 @@ class Body:
         scope.tiles[name] = Term(python, term.axes, term.held)
 
     def _truth(self, predicate: Expr) -> Term:
-        return self.expression(self.scope.folded(predicate, self.given))
+        return self.expression(self._folded(predicate))
 
     def _value(self, expr: Expr, kind: Kind) -> Term:
-        return self.expression.in_kind(self.scope.folded(expr, self.given), kind)
+        return self.expression.in_kind(self._folded(expr), kind)
+
+    def _folded(self, expr: Expr) -> Expr:
+        """An expression without the conditions that are known to hold here."""
+        return self.scope.folded(expr, self._holds)
+
+    def _holds(self, condition: Expr) -> bool:
+        here = bool(self.around) and self.needless.full.holds(self.around, condition)
+        return here or self._is_true(condition)
+
+    def _is_true(self, condition: Expr) -> bool:
+        """Whether a condition is a tile that is true in all lanes of the range."""
+        return isinstance(condition, Name) and condition.name in self._true
+
+    def _mask(self, predicate: Expr) -> Term:
+        """A predicate on memory."""
+        found = self.needless.mask(predicate, self.around)
+        return self.expression(self.scope.folded(found, self._is_true))
 
     # Memory
 
@@ -161,7 +182,7 @@ class Body:
         axes = self.addresses.natural(item.index, scope.dimensions(item.axes))
         with scope.ordered(axes):
             pointer = self.addresses.of(item.tensor, item.index, axes)
-            mask = self._truth(self.needless.mask(item.where))
+            mask = self._mask(item.where)
         varying = tuple(a for a in axes if a in pointer.axes or a in mask.axes)
         text = spread(pointer, varying).text
         if pointer.axes != varying:
@@ -200,7 +221,7 @@ class Body:
         with scope.ordered(axes):
             pointer = self.addresses.of(item.tensor, item.index, axes)
             where = self._truth(item.where)
-            guard = self._truth(self.needless.mask(item.guard))
+            guard = self._mask(item.guard)
             value = self._value(item.value, kind)
             buffer = next((b for b in scope.plan.buffers if b.name == item.tensor), None)
             if buffer is not None:
@@ -254,7 +275,7 @@ class Body:
                 onto = Term(text, axes, HELD[item.kind])
             self._define(item.target, self._dot(dot, onto), item.kind)
             return
-        value = self.scope.folded(item.value, self.given)
+        value = self._folded(item.value)
         if item.target in self._narrowed:
             term = self.expression(Apply("float", (value,)))
             self._define(item.target, term, Kind.FLOAT)
@@ -269,6 +290,9 @@ class Body:
                 self.scope.tiles[item.target] = term
             else:
                 self._define(item.target, term, item.kind)
+            return
+        if self.around and value == Bool(True) and item.target not in self._aliases:
+            self._true.add(item.target)
             return
         if item.kind is Kind.BOOL:
             value = self.needless.condition(item.target, value)
@@ -345,14 +369,14 @@ class Body:
 
     def _inside(self, item: Loop | If) -> None:
         """The body of a block, and what it carries brought along."""
-        before, same = self._aliases, self._same
-        self._same = dict(same)
+        before, same, true = self._aliases, self._same, self._true
+        self._same, self._true = dict(same), set(true)
         sums = {t: addend for t, (_, addend) in self.products.sums.items()}
         found = updates(item.body, item.carries, sums)
         self._aliases = {**before, **found.aliases}
         self.statements(item.body, found)
         self._nexts([c for c in item.carries if c.name not in found.aliases.values()])
-        self._aliases, self._same = before, same
+        self._aliases, self._same, self._true = before, same, true
 
     def _nexts(self, carries: Sequence[Carry]) -> None:
         """What a block carries, for the next round; all at once where one reads another."""
@@ -373,52 +397,33 @@ class Body:
 
     def _loop(self, item: Loop) -> None:
         self._starts(item.carries)
-        for part in reversed(item.ranges) if item.backward else item.ranges:
-            self._range(item, part)
+        for parts in in_turn(item, self.scope.axis(item.axis).kind):
+            self._rounds(item, parts)
 
-    def _range(self, item: Loop, part: Range) -> None:
+    def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
+        """The rounds through the ranges of one class."""
         scope, axis = self.scope, item.axis
-        low, high = self.expression(part.low), self.expression(part.high)
-        end = high.text
-        if not (high.literal or end.isidentifier()):
-            end = scope.names.fresh(f"{axis}_end")
-            self.line(f"{end} = {high.text}")
-        tiled = scope.is_tile(axis)
-        step = None if part.step == Int(1) else self.expression(part.step)
-        stride = scope.size_of(axis) if tiled else "1"
-        if step is not None:
-            stride = f"{stride} * {step.at(printer.PRODUCT + 1)}" if tiled else step.text
-        bounds = [low.text, end, *([] if stride == "1" else [stride])]
-        counter = scope.start_of(axis) if tiled else scope.variable(axis).text
-        if item.backward:
-            turn = scope.names.fresh(f"{axis}_turn")
-            rounds = scope.names.fresh(f"{axis}_rounds")
-            self.line(f"{rounds} = tl.cdiv({end} - {low.at(printer.SUM + 1)}, {stride})")
-            self.line(f"for {turn} in range(0, {rounds}):")
-            self.depth += 1
-            self.line(f"{counter} = {low.text} + ({rounds} - 1 - {turn}) * ({stride})")
-        else:
-            self.line(f"for {counter} in range({', '.join(bounds)}):")
-            self.depth += 1
-        before, known = self.given, scope.ends.get(axis)
-        scope.ends[axis] = end
-        scope.whole_ends[axis] = part.high == scope.axis(axis).size
-        if part.full:
-            self.given = self.given | frozenset(item.given)
-        if tiled:
-            lanes = f"tl.arange(0, {scope.size_of(axis)}).to(INDEX)"
-            scaled = lanes if step is None else f"{lanes} * {step.at(printer.PRODUCT + 1)}"
-            self.line(f"{scope.variable(axis).text} = {counter} + {scaled}")
+        rounds = Rounds(scope, item, parts)
+        for line in (*rounds.before, rounds.line):
+            self.line(line)
+        self.depth += 1
+        for line in rounds.inside:
+            self.line(line)
+        before, known = self.around, scope.ends.pop(axis, None)
+        if rounds.end is not None:
+            scope.ends[axis] = rounds.end
+        scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
+        if parts[0].full:
+            self.around = before.inside(item)
         chosen = item.where != Bool(True)
         if chosen:
             self.line(f"if {self._truth(item.where).text}:")
             self.depth += 1
         self._inside(item)
         self.depth -= 1 + chosen
-        self.given = before
-        if known is None:
-            del scope.ends[axis]
-        else:
+        self.around = before
+        scope.ends.pop(axis, None)
+        if known is not None:
             scope.ends[axis] = known
 
     def _if(self, item: If) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from attnc.ir.expr import Apply, Compare, Expr, Int, Logical, Name, Var
 from attnc.ir.integers import Integers
 from attnc.ir.tiles import Dot, Fold, Load, Map, Scan, Store, TopK
+from attnc.ir.tiles_full import Full, Round, edge, variables
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import conjuncts, names, statements
 from attnc.ir.walk import children, rebuild, subexpressions
@@ -41,6 +42,7 @@ class Needless:
         sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in kernel.coords}
         self._sizes = sizes
         self._known = known_of(context.plan, context.facts.values)
+        self.full: Full = Full.of(self._known, kernel.axes, kernel.coords)
         reduced = {
             axis
             for s in statements(kernel.body)
@@ -87,13 +89,13 @@ class Needless:
             match node:
                 case Apply(function="low" | "high" as which, arguments=(Var(name=name),)):
                     size = self._sizes[name]
-                    yield Compare(("<=", "<"), (Int(0), _extreme(which, name), size))
+                    yield Compare(("<=", "<"), (Int(0), edge(which, name), size))
                 case _:
                     pass
 
-    def mask(self, predicate: Expr) -> Expr:
-        """A predicate on memory without what the rest of it implies."""
-        return self._reduced(predicate, ())
+    def mask(self, predicate: Expr, around: Round) -> Expr:
+        """A predicate on memory without what a full range says, and what the rest of it implies."""
+        return self._reduced(self.full.mask(around, predicate, self.context.varies), ())
 
     def condition(self, target: str, value: Expr) -> Expr:
         """The value of a tile of truths, the same where rows are within their extents."""
@@ -105,10 +107,10 @@ class Needless:
             return predicate
         for part in list(parts):
             rest = [p for p in parts if p is not part and _plain(p)]
-            linked = [p for p in rest if _coordinates(p) & _coordinates(part)]
-            covered = frozenset(v for p in linked for v in _coordinates(p))
+            linked = [p for p in rest if variables(p) & variables(part)]
+            covered = frozenset(v for p in linked for v in variables(p))
             # what bounds a coordinate alone follows from what else is said of it
-            own = _coordinates(part)
+            own = variables(part)
             if not (isinstance(part, Compare) and _plain(part) and own and own <= covered):
                 continue
             edges = [e for p in (part, *linked) for e in self._edges(p)]
@@ -118,20 +120,11 @@ class Needless:
         return both(*parts)
 
 
-def _coordinates(expr: Expr) -> frozenset[str]:
-    return frozenset(n.name for n in subexpressions(expr) if isinstance(n, Var))
-
-
-def _extreme(which: str, name: str) -> Expr:
-    """A coordinate of a tile's edge: one like any other."""
-    return Var(f"{which} {name}")
-
-
 def _named(expr: Expr) -> Expr:
     """A condition with the edges of tiles as coordinates."""
     match expr:
         case Apply(function="low" | "high" as which, arguments=(Var(name=name),)):
-            return _extreme(which, name)
+            return edge(which, name)
         case _:
             parts = children(expr)
             return rebuild(expr, tuple(map(_named, parts))) if parts else expr

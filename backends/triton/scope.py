@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from attnc.backends.names import TAKEN, Names
 from attnc.backends.refused import NotPrinted
-from attnc.backends.triton.conditions import assumed
 from attnc.backends.triton.expressions import Expressions
 from attnc.backends.triton.intervals import LIMIT, Interval, interval
 from attnc.backends.triton.naming import labels
 from attnc.backends.triton.terms import HELD, Held, Term, spread
 from attnc.ir import printer
+from attnc.ir.assumed import assumed
 from attnc.ir.cascade import Input, Output
 from attnc.ir.expr import (
     Apply,
@@ -310,9 +310,9 @@ class KernelScope:
             return f"{term.at(SUM)} + tl.full({self.shape(axes)}, 0, {held.value})"
         return f"tl.broadcast_to({spread(term, axes).text}, {self.shape(axes)})"
 
-    def folded(self, expr: Expr, given: frozenset[Expr]) -> Expr:
+    def folded(self, expr: Expr, holds: Callable[[Expr], bool]) -> Expr:
         """An expression without the conditions that are known to hold here."""
-        return assumed(expr, lambda e: e in given or self._holds(e))
+        return assumed(expr, lambda e: self._holds(e) or holds(e))
 
     def _holds(self, expr: Expr) -> bool:
         """Whether a condition says that a single coordinate lies within its extent."""
