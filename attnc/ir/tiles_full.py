@@ -8,7 +8,7 @@ of its rows, `n <= m + (N - M)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Final
@@ -25,12 +25,14 @@ from attnc.ir.expr import (
     Int,
     Logical,
     Name,
+    Unary,
     Value,
     Var,
 )
 from attnc.ir.integers import Integers
-from attnc.ir.tiles import Axis, Coord, Loop
-from attnc.ir.tiles_walk import conjuncts
+from attnc.ir.tiles import Axis, Kernel, Let, Loop
+from attnc.ir.tiles_walk import conjuncts, statements
+from attnc.ir.types import Kind
 from attnc.ir.walk import children, rebuild, subexpressions
 
 TRUE: Final = Bool(True)
@@ -66,12 +68,26 @@ class Full:
     known: Integers
     axes: Mapping[str, Axis]
     coords: Mapping[str, Expr]
+    kind: Callable[[Expr], Kind]
+    varies: Callable[[Expr], Collection[str]]
+    """The axes along which an expression varies."""
+    _numbers: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Tiles of integers that conditions speak of, as values, and the axes of each."""
     _answers: dict[tuple[Round, Expr], bool] = field(default_factory=dict[tuple[Round, Expr], bool])
 
     @classmethod
-    def of(cls, known: Integers, axes: Iterable[Axis], coords: Iterable[Coord]) -> Full:
-        """That of a kernel with these axes and coordinates."""
-        return cls(known, {a.name: a for a in axes}, {c.name: c.value for c in coords})
+    def of(
+        cls,
+        known: Integers,
+        kernel: Kernel,
+        kind: Callable[[Expr], Kind],
+        varies: Callable[[Expr], Collection[str]],
+    ) -> Full:
+        """That of a kernel, whose expressions are of these kinds and vary along these axes."""
+        lets = {s.name for s in statements(kernel.body) if isinstance(s, Let) if s.kind is Kind.I64}
+        axes = {a.name: a for a in kernel.axes}
+        coords = {c.name: c.value for c in kernel.coords}
+        return cls(replace(known, whole=known.whole | lets), axes, coords, kind, varies)
 
     def holds(self, around: Round, condition: Expr) -> bool:
         """Whether a condition holds in a round; each question is answered once."""
@@ -94,45 +110,70 @@ class Full:
         """An expression without the conditions that hold in a round."""
         return assumed(expr, lambda e: self.holds(around, e)) if around else expr
 
-    def mask(
-        self, around: Round, predicate: Expr, varies: Callable[[Expr], Collection[str]]
-    ) -> Expr:
+    def mask(self, around: Round, predicate: Expr) -> Expr:
         """A predicate on memory without the conditions that hold in a round.
 
         They hold for rows that exist, and others reach memory as well: a condition on a row stays
-        where no other that stays is on it. `varies` tells the axes of conditions.
+        where no other that stays is on it.
         """
         if not around:
             return predicate
         parts = [(part, self.assumed(around, part)) for part in conjuncts(predicate)]
-        on = {axis for _, rest in parts for axis in varies(rest)}
+        on = {axis for _, rest in parts for axis in self.varies(rest)}
         found: Expr = TRUE
         for part, rest in parts:
-            rows = {a for a in varies(part) if self.axes[a].kind == "par"}
+            rows = {a for a in self.varies(part) if self.axes[a].kind == "par"}
             found = _both(found, rest if rows <= on else part)
         return found
 
+    def some(self, over: Iterable[str], conditions: Iterable[Expr]) -> bool:
+        """Whether some lane along parallel axes has what is asked for: that it exists.
+
+        Each program has rows.
+        """
+        rows = [self.axes[a] for a in over]
+        tests = {TRUE, *(Compare(("<",), (Var(a.name), a.size)) for a in rows)}
+        asked = {part for c in conditions for part in conjuncts(c)}
+        return all(a.kind == "par" for a in rows) and asked <= tests
+
     def concerns(self, around: Round, condition: Expr) -> bool:
         """Whether a condition speaks of the lanes of a loop whose round it is, and is plain."""
-        found = self._of_axes(condition)
-        return _plain(found) and any(_axis(v) in around.loops for v in variables(found))
+        along = variables(self._of_axes(condition))
+        return self._plain(condition) and any(_axis(v) in around.loops for v in along)
+
+    def _plain(self, condition: Expr) -> bool:
+        """Whether a condition is about integers, without a choice, and nothing in it wraps around.
+
+        Tiles may be of 32 bits: arithmetic on these alone is none of all integers.
+        """
+        for node in subexpressions(condition):
+            match node:
+                case Choice():
+                    return False
+                case Name() if not self.kind(node).integral:
+                    return False
+                case Binary() | Unary(op="-") | Apply() if _of_tiles(node):
+                    if self.kind(node) is not Kind.I64:
+                        return False
+                case _:
+                    pass
+        return True
 
     def _follows(self, around: Round, condition: Expr) -> bool:
         claim = self._of_axes(condition)
         asked = variables(claim)
-        given = [g for g in map(self._of_axes, around.given) if _plain(g)]
+        given = [self._of_axes(g) for g in around.given if self._plain(g)]
         rows = [r for g in given for r in self._rows(g, asked)]
         facts: list[Expr] = [r for r in rows if not isinstance(r, Logical)]
         facts += self._places(around, {v for e in (claim, *rows) for v in variables(e)})
-        if self.known.knowing(facts).shows(claim):
+        known = replace(self.known, whole=self.known.whole | self._numbers.keys())
+        if known.knowing(facts).shows(claim):
             return True
         ors = [list(_disjuncts(r)) for r in dict.fromkeys(rows) if isinstance(r, Logical)]
         while prod(map(len, ors)) > MOST_CASES:
             ors.pop()
         cases = list(product(*ors)) if ors else []
-        return bool(cases) and all(
-            self.known.knowing((*facts, *case)).shows(claim) for case in cases
-        )
+        return bool(cases) and all(known.knowing((*facts, *c)).shows(claim) for c in cases)
 
     def _rows(self, condition: Expr, asked: frozenset[str]) -> Iterator[Expr]:
         """A condition of the rows that a question is about."""
@@ -143,8 +184,11 @@ class Full:
             options.append([v for v in every if v in asked] or list(every[1:]))
         if prod(map(len, options)) > MOST_CORNERS:
             return
+        of_tiles = {a for n in _values(condition) for a in self._numbers.get(n, ())}
         for chosen in product(*options):
-            yield _swapped(condition, dict(zip(axes, chosen, strict=True)))
+            swap = {a: b for a, b in zip(axes, chosen, strict=True) if a != b}
+            if not of_tiles & swap.keys():  # what a tile is in another lane is another number
+                yield _swapped(condition, swap)
 
     def _places(self, around: Round, names: Iterable[str]) -> Iterator[Expr]:
         """That coordinates, and those of edges, are within their extents and in order."""
@@ -165,6 +209,10 @@ class Full:
                 return self._edge(which, Var(name))
             case Var(name=name) if name in self.coords:
                 return self._of_axes(self.coords[name])
+            case Name(name=name) if self.kind(expr).integral:
+                value = f"tile {name}"
+                self._numbers[value] = frozenset(self.varies(expr))
+                return Value(value)
             case _:
                 parts = children(expr)
                 return rebuild(expr, tuple(map(self._of_axes, parts))) if parts else expr
@@ -216,9 +264,12 @@ def _swapped(expr: Expr, names: Mapping[str, str]) -> Expr:
     return rebuild(expr, tuple(_swapped(p, names) for p in parts)) if parts else expr
 
 
-def _plain(expr: Expr) -> bool:
-    """Whether a condition is about coordinates and values alone, without a choice."""
-    return not any(isinstance(n, Name | Choice) for n in subexpressions(expr))
+def _of_tiles(expr: Expr) -> bool:
+    return any(isinstance(n, Name) for n in subexpressions(expr))
+
+
+def _values(expr: Expr) -> frozenset[str]:
+    return frozenset(n.name for n in subexpressions(expr) if isinstance(n, Value))
 
 
 def _both(left: Expr, right: Expr) -> Expr:

@@ -329,7 +329,7 @@ class TiledFunction(Function):
         self._kinds, self._values, self.axes = {}, {}, {}
         assert self.plan is not None
         known = known_of(self.plan, self.facts.values)
-        self._full: Full = Full.of(known, kernel.axes, kernel.coords)
+        self._full: Full = Full.of(known, kernel, self._kind_of, self._axes_of)
         self.lines.extend(["", f"# {kernel.name}"])
         depth = 0
         for axis in kernel.axes:
@@ -594,7 +594,7 @@ class TiledFunction(Function):
 
     def _mask(self, predicate: Expr, axes: tuple[str, ...], depth: int) -> str:
         """A predicate on memory without what holds there."""
-        found = self._full.mask(self._around, predicate, self._axes_of)
+        found = self._full.mask(self._around, predicate)
         return self._emitted(assumed(found, self._is_true), axes, depth)
 
     def _next(self, carry: Carry, depth: int) -> str:
@@ -624,6 +624,9 @@ class TiledFunction(Function):
         for expr in exprs:
             found |= set(self._emitter([]).top(expr).value.axes)
         return found
+
+    def _kind_of(self, expr: Expr) -> Kind:
+        return self._types_of()(expr).kind
 
     def _types_of(self) -> TileTypes:
         return TileTypes({**self.facts.values, **self._values}, self.facts.types, self._kinds)

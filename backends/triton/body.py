@@ -117,6 +117,8 @@ class Body:
             case Dot():
                 if item.target not in self.products.added:
                     self._define(item.target, self._dot(item), item.kind)
+            case Fold() if self._is_some(item):
+                self._true.add(item.target)
             case Fold():
                 term = self.reductions.fold(item, self._truth, self._value)
                 self._define(item.target, term, item.kind)
@@ -169,6 +171,13 @@ class Body:
     def _is_true(self, condition: Expr) -> bool:
         """Whether a condition is a tile that is true in all lanes of the range."""
         return isinstance(condition, Name) and condition.name in self._true
+
+    def _is_some(self, item: Fold) -> bool:
+        """Whether a fold asks for a row, and all that exist will do: a program has one."""
+        if not self.around or item.op != "any" or item.target in self._aliases:
+            return False
+        lanes = (self._folded(item.value), self._folded(item.where))
+        return self.needless.full.some(item.over, lanes)
 
     def _mask(self, predicate: Expr) -> Term:
         """A predicate on memory."""

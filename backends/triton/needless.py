@@ -42,7 +42,7 @@ class Needless:
         sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in kernel.coords}
         self._sizes = sizes
         self._known = known_of(context.plan, context.facts.values)
-        self.full: Full = Full.of(self._known, kernel.axes, kernel.coords)
+        self.full: Full = Full.of(self._known, kernel, context.kind, context.varies)
         reduced = {
             axis
             for s in statements(kernel.body)
@@ -95,7 +95,7 @@ class Needless:
 
     def mask(self, predicate: Expr, around: Round) -> Expr:
         """A predicate on memory without what a full range says, and what the rest of it implies."""
-        return self._reduced(self.full.mask(around, predicate, self.context.varies), ())
+        return self._reduced(self.full.mask(around, predicate), ())
 
     def condition(self, target: str, value: Expr) -> Expr:
         """The value of a tile of truths, the same where rows are within their extents."""
