@@ -90,7 +90,8 @@ def claims() -> tuple[Full, Round, tuple[Expr, ...]]:
 def told(texts: Sequence[str]) -> Callable[..., list[bool]]:
     """Whether each of some conditions holds in a row."""
     lines = "".join(f"        {t},\n" for t in texts)
-    return function_of(f"def told({', '.join(NAMES)}):\n    return [\n{lines}    ]\n", "told")
+    head = f'__all__ = ["told"]\n\n\ndef told({", ".join(NAMES)}):\n'
+    return function_of(f"{head}    return [\n{lines}    ]\n", "told")
 
 
 def rounds(given: Sequence[str]) -> list[list[dict[str, Any]]]:
