@@ -64,8 +64,8 @@ def tiles_of(
     shown = {a: n for a, n in tiles.items() if n > 1 or a in asked}
     shown = shown or {a.name: 1 for a in kernel.axes if a.kind == "stream"}
     values = completed(plan, kernel, known, tiles)
-    unfit = _unfit(plan, kernel, values)
-    counts = TileCounts(why=unfit) if unfit else tile_counts(plan, kernel, values, tiles, data)
+    why = unfit(plan, kernel, values)
+    counts = TileCounts(why=why) if why else tile_counts(plan, kernel, values, tiles, data)
     return None if counts is None else {"tile": shown, **_as_data(counts)}
 
 
@@ -129,7 +129,7 @@ def _opened(plan: Plan, expr: Expr) -> set[str]:
     return found
 
 
-def _unfit(plan: Plan, kernel: Kernel, values: Mapping[str, Constant]) -> list[str]:
+def unfit(plan: Plan, kernel: Kernel, values: Mapping[str, Constant]) -> list[str]:
     """Why nothing can be counted at some sizes."""
     lets = {let.name for let in plan.lets}
     sizes = [a.size for a in kernel.axes if evaluate(a.size, values) is None]

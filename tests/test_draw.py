@@ -846,6 +846,12 @@ def test_contrast(theme: Theme) -> None:
     assert contrast("output-edge", "box", theme) >= 4.5
     assert contrast("input-edge", "band", theme) >= 3
     assert contrast("present", "absent", theme) >= 4.5
+    for ground in ("tile-point", "tile-tested", "wrong"):  # numbers in tiles
+        assert contrast("ink", ground, theme) >= 4.5, ground
+    assert contrast("on-full", "tile-full", theme) >= 4.5
+    assert contrast("tile-full", "tile-tested", theme) >= 4.5
+    assert contrast("tile-point", "tile-tested", theme) >= 2.5  # side by side in a tile
+    assert contrast("lost", "absent", theme) >= 4.5
 
 
 def test_the_libraries_load_only_when_a_picture_needs_them() -> None:

@@ -15,7 +15,7 @@ from attnc.errors import Source, UsageError
 from attnc.grammar.tiles import parse
 from attnc.ir.evaluation import evaluate
 from attnc.ir.tiles import Plan
-from attnc.passes.analysis import tile_numbers, tile_presence
+from attnc.passes.analysis import tile_along, tile_functions, tile_presence
 from attnc.passes.analysis.tile_counts import TileCounts, tile_counts
 from attnc.terminal import explanation_text
 from tests import examples
@@ -138,9 +138,9 @@ def truncated(a: Any, b: Any) -> Any:
 
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "division truncates": lambda p: p.setitem(tile_numbers.BINARY, "//", truncated),  # type: ignore[arg-type]
+    "division truncates": lambda p: p.setitem(tile_functions.BINARY, "//", truncated),  # type: ignore[arg-type]
     "lanes beyond the extent count": lambda p: p.setattr(
-        tile_numbers.Along, "lanes", lambda self: self.tile - 1
+        tile_along.Along, "lanes", lambda self: self.tile - 1
     ),
     "a last tile may be full": lambda p: p.setattr(
         tile_presence, "_joined", lambda a, b: b if a.shape == b.shape else a & b

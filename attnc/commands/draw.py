@@ -16,16 +16,21 @@ from attnc.commands.common import (
     write_bytes,
     write_text,
 )
+from attnc.commands.tile_options import add_tiles, tiles
 from attnc.errors import UsageError
 
 if TYPE_CHECKING:
     from attnc.api import Checked
     from attnc.drawing.scene import Scene
 
-SUMMARY: Final = "draw a spec: its graph and passes, or which points exist"
+SUMMARY: Final = "draw a spec: its graph and passes, which points exist, or which tiles are visited"
 
-OF_GRAPH: Final = ("rank",)
-OF_MASK: Final = ("tensor", "rows", "columns", "at", "size", "static", "data")
+OPTIONS: Final = {
+    "graph": ("rank",),
+    "mask": ("tensor", "rows", "columns", "at", "size", "static", "data"),
+    "tiles": ("kernel", "tile", "at", "size", "static", "data"),
+}
+"""The options that go with each kind of picture."""
 DPI: Final = range(24, 1201)
 
 
@@ -37,9 +42,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--what",
-        choices=("graph", "mask"),
+        choices=tuple(OPTIONS),
         default="graph",
-        help="graph: tensors, reads, passes (default); mask: which points exist",
+        help="graph: tensors, reads, passes (default); mask: which points exist; tiles: which of "
+        "them a kernel visits, tile by tile",
     )
     parser.add_argument(
         "--theme", choices=("light", "dark"), help="default: the reader's; for PNG light"
@@ -49,10 +55,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensor", metavar="NAME", help="mask: the tensor whose points are drawn")
     parser.add_argument("--rows", metavar="VARIABLE", help="mask: the variable of the rows")
     parser.add_argument("--columns", metavar="VARIABLE", help="mask: the variable of the columns")
-    _repeated(parser, "--at", "VARIABLE=INDEX", "mask: keep to one index of another variable")
-    add_sizes(parser, "mask: sizes of ranks")
-    _repeated(parser, "--static", "NAME=VALUE", "mask: the value of a parameter")
-    _repeated(parser, "--data", "NAME=FILE.npy", "mask: the values of an input")
+    parser.add_argument("--kernel", metavar="NAME", help="tiles: the kernel, as explain calls it")
+    add_tiles(parser, "tiles: sizes of tiles")
+    one = "mask, tiles: keep to one index of another variable"
+    _repeated(parser, "--at", "VARIABLE=INDEX", one)
+    add_sizes(parser, "mask, tiles: sizes of ranks")
+    _repeated(parser, "--static", "NAME=VALUE", "mask, tiles: the value of a parameter")
+    _repeated(parser, "--data", "NAME=FILE.npy", "mask, tiles: the values of an input")
 
 
 def _repeated(parser: argparse.ArgumentParser, name: str, metavar: str, text: str) -> None:
@@ -69,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
     form = format_of(options.output)
     if options.dpi is not None and form != "png":
         raise UsageError("--dpi is for .png files")
-    others = OF_MASK if options.what == "graph" else OF_GRAPH
-    for name in others:
-        if getattr(options, name):
+    every = dict.fromkeys(name for names in OPTIONS.values() for name in names)
+    for name in every:
+        if name not in OPTIONS[options.what] and getattr(options, name):
             raise UsageError(f"--{name} does not go with --what {options.what}")
     dpi = USUAL if options.dpi is None else _whole("--dpi", options.dpi)
     if dpi not in DPI:
@@ -91,23 +100,24 @@ def run(options: argparse.Namespace) -> int:
 
 def _scene(found: Checked, options: argparse.Namespace) -> Scene:
     from attnc.api import fixed
-    from attnc.drawing.draw import draw_graph, draw_mask
+    from attnc.drawing.draw import draw_graph, draw_mask, draw_tiles
     from attnc.drawing.mask import Request
 
     facts = found.select(options.cascade)
     if options.what == "graph":
         return draw_graph(facts, options.rank)
     places = (part for item in options.at for part in item.split(",") if part)
-    request = Request(
-        options.tensor,
-        options.rows,
-        options.columns,
-        {name: _whole(f"--at {name}=", value) for name, value in pairs(places, "--at")},
-        sizes(options.size),
-        fixed(facts, dict(pairs(options.static, "--static"))),
-        dict(pairs(options.data, "--data")),
-    )
-    return draw_mask(facts, request)
+    at = {name: _whole(f"--at {name}=", value) for name, value in pairs(places, "--at")}
+    given = sizes(options.size)
+    static = fixed(facts, dict(pairs(options.static, "--static")))
+    data = dict(pairs(options.data, "--data"))
+    if options.what == "tiles":
+        from attnc.drawing.tiles_kinds import TileRequest
+
+        chosen = tiles(options.tile)
+        return draw_tiles(facts, TileRequest(options.kernel, at, given, chosen, static, data))
+    sides = options.tensor, options.rows, options.columns
+    return draw_mask(facts, Request(*sides, at, given, static, data))
 
 
 def _whole(option: str, text: str) -> int:
@@ -119,7 +129,7 @@ def _whole(option: str, text: str) -> int:
 def _said(options: argparse.Namespace) -> dict[str, str]:
     """The options that made the picture, for its page."""
     said = {"drawn": options.what}
-    for name in ("cascade", *OF_GRAPH, *OF_MASK):
+    for name in ("cascade", *OPTIONS[options.what]):
         value = getattr(options, name)
         if value:
             said[name] = value if isinstance(value, str) else ", ".join(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from attnc.drawing.graph import graph
 from attnc.drawing.graph_picture import graph_picture
@@ -15,6 +15,9 @@ from attnc.drawing.style import Theme
 from attnc.drawing.svg import svg
 from attnc.errors import UsageError
 from attnc.ir.facts import Facts
+
+if TYPE_CHECKING:
+    from attnc.drawing.tiles_kinds import TileRequest
 
 Format = Literal["svg", "png", "html"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -29,6 +32,14 @@ def draw_graph(facts: Facts, rank: str | None = None) -> Scene:
 def draw_mask(facts: Facts, request: Request) -> Scene:
     """Which points of a cascade exist; see `masks`."""
     return mask_picture(masks(facts, request))
+
+
+def draw_tiles(facts: Facts, request: TileRequest) -> Scene:
+    """Which tiles a kernel of a cascade visits; see `tiles`."""
+    from attnc.drawing.tiles import tiles
+    from attnc.drawing.tiles_picture import tiles_picture
+
+    return tiles_picture(tiles(facts, request))
 
 
 def format_of(path: str) -> Format:

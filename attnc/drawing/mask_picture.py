@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from attnc.drawing.cells import rectangles
 from attnc.drawing.mask import Mask, Masks, Panel
 from attnc.drawing.scene import Box, Cells, Item, Label, Scene, cut, lines_of, lowest, wrapped
 from attnc.drawing.style import BODY, LEADING, LONGEST_TITLE, MARGIN, SMALL, TITLE, text_width
 from attnc.ir import printer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 SIDE: Final = 256.0
 """Wanted length of the longer side of a panel, in pixels."""
@@ -95,7 +92,7 @@ class _Picture:
         width, height = columns * cell, rows * cell
         left = x + GUTTER
         self.items.append(Box(left, y, width, height, "absent", kind="panel"))
-        self.items.append(Cells(tuple(_rectangles(panel.cells, left, y, cell)), "present"))
+        self.items.append(Cells(tuple(rectangles(panel.cells, left, y, cell)), "present"))
         self.items.append(Box(left, y, width, height, None, "box-edge"))
         if mask.rows is not None:
             right = left - 5
@@ -181,27 +178,3 @@ def _share(mask: Mask) -> str:
 def _percent(part: int, total: int) -> str:
     share = 100 * part / total
     return f"{share:.0f} %" if part in (0, total) or 1 <= share < 99.5 else f"{share:.2g} %"
-
-
-def _rectangles(
-    cells: NDArray[np.bool_], x: float, y: float, cell: float
-) -> Iterator[tuple[float, float, float, float]]:
-    """The points that exist as few rectangles: runs in a row, with equal ones below."""
-    waiting: dict[tuple[int, int], int] = {}
-    for i in range(len(cells) + 1):
-        runs = set(_runs(cells[i])) if i < len(cells) else set[tuple[int, int]]()
-        for run in sorted(waiting.keys() - runs):
-            first = waiting.pop(run)
-            start, end = run
-            size = (end - start) * cell, (i - first) * cell
-            yield x + start * cell, y + first * cell, *size
-        for run in runs:
-            waiting.setdefault(run, i)
-
-
-def _runs(row: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Where a row is true, as half-open ranges."""
-    import numpy as np
-
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], row.astype(np.int8), [0]))))
-    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

@@ -42,6 +42,13 @@ COLOURS: Final[dict[str, Colour]] = {
     "kept": Colour("#b5470f", "#ff9a5c"),
     "present": Colour("#0b5cad", "#6cb6ff"),
     "absent": Colour("#e9edf1", "#222b36"),
+    "tile-full": Colour("#0b5cad", "#6cb6ff"),
+    "tile-point": Colour("#5591d0", "#3a6c9e"),
+    "tile-tested": Colour("#d6e7f8", "#12304c"),
+    "tile-edge": Colour("#3f5f80", "#8fb2d6"),
+    "on-full": Colour("#ffffff", "#0d1117"),
+    "wrong": Colour("#f0a35e", "#8f4a24"),
+    "lost": Colour("#b5470f", "#ff9a5c"),
 }
 
 CODE_FONTS: Final = (

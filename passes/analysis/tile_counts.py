@@ -12,7 +12,8 @@ import numpy as np
 from attnc.ir.cascade import Constant
 from attnc.ir.expr import Expr
 from attnc.ir.tiles import Kernel, Plan
-from attnc.passes.analysis.tile_numbers import Along, Frame, NotCounted, Numbers
+from attnc.passes.analysis.tile_along import Along, NotCounted
+from attnc.passes.analysis.tile_numbers import Frame, Numbers
 from attnc.passes.analysis.tile_presence import presence
 from attnc.passes.analysis.tile_visits import Innermost, innermost, rounds
 

@@ -10,6 +10,10 @@ from typing import Any, Final
 import numpy as np
 
 
+choice: Final[Callable[[Any, Any, Any], Any]] = np.where
+"""`then if condition else other`, lane by lane."""
+
+
 def _zero(dtype: Any) -> Any:
     return np.zeros((), dtype)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,35 +32,18 @@ from attnc.ir.expr import (
 from attnc.ir.tiles import Fold, Kernel, Let, Load, Map, Plan, Tile
 from attnc.ir.tiles_walk import expressions, statements, targets
 from attnc.ir.walk import children
-from attnc.passes.analysis.tile_functions import BINARY, COMPARE, FOLDS, FUNCTIONS, UNARY
+from attnc.passes.analysis.tile_along import Along, NotCounted, Number
+from attnc.passes.analysis.tile_functions import (
+    BINARY,
+    COMPARE,
+    FOLDS,
+    FUNCTIONS,
+    UNARY,
+    choice,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Number: TypeAlias = Any
-"""A Python number or bool, or an array of them."""
-
-
-class NotCounted(Exception):
-    """A number that nothing is known of without a run; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Along:
-    """Tiles of one axis: where each begins, and the last coordinate that exists.
-
-    Lanes beyond are copies of the last one that exists: so they make no difference to whoever asks
-    whether any lane, or each of them, is so.
-    """
-
-    start: Number
-    last: Number
-    tile: int
-    step: Number = 1
-
-    def lanes(self) -> Number:
-        """The number of the last lane that exists."""
-        return np.minimum(self.tile - 1, (self.last - self.start) // self.step)
 
 
 @dataclass(frozen=True)
@@ -152,6 +135,12 @@ class Numbers:
             made = ", which a kernel computes" if tensors.keys() - inputs else ""
             raise NotCounted(f"it depends on the values in {', '.join(tensors)}{made}")
 
+    def loaded(self, *exprs: Expr) -> tuple[str, ...]:
+        """The tensors whose values decide on expressions."""
+        names = (n.name for n in self._opened(exprs) if isinstance(n, Name))
+        items = (self.tiles[n] for n in names if n in self.tiles)
+        return tuple(dict.fromkeys(i.tensor for i in items if isinstance(i, Load)))
+
     def _opened(self, exprs: tuple[Expr, ...]) -> list[Expr]:
         """The nodes of expressions, and of what tiles, coordinates and numbers in them are."""
         found: list[Expr] = []
@@ -239,8 +228,7 @@ class Frame:
                 pairs = zip(ops, items, items[1:], strict=False)
                 return reduce(np.logical_and, [COMPARE[op](a, b) for op, a, b in pairs])
             case Choice(condition=condition, then=then, other=other):
-                chosen: Number = np.where(self._of(condition), self._of(then), self._of(other))
-                return chosen
+                return choice(self._of(condition), self._of(then), self._of(other))
             case Apply(function="low" | "high" as which, arguments=(Var(name=name),)):
                 return self._bound(which, name)
             case Apply(function="tile", arguments=(Var(name=name),)):
@@ -287,7 +275,7 @@ class Frame:
         places = zip(item.index, array.shape, strict=True)
         index = [np.clip(self._of(i), 0, max(n - 1, 0)) for i, n in places]
         found = array[tuple(index)] if array.size else np.zeros((), array.dtype)
-        return found if item.fill is None else np.where(self._of(item.where), found, item.fill)
+        return found if item.fill is None else choice(self._of(item.where), found, item.fill)
 
     def _fold(self, item: Fold) -> Number:
         if item.op not in FOLDS:
@@ -302,5 +290,5 @@ class Frame:
         across = tuple(2 * self.numbers.position[a] + 1 for a in item.over)
         if item.op in ("sum", "prod") and value.dtype == np.bool_:
             value = value.astype(np.int64)
-        chosen: Number = np.broadcast_to(np.where(where, value, start(value.dtype)), shape)
+        chosen = np.broadcast_to(choice(where, value, start(value.dtype)), shape)
         return fold.reduce(chosen, axis=across, keepdims=True)

@@ -13,7 +13,8 @@ import numpy as np
 from attnc.ir.expr import Bool, Expr
 from attnc.ir.tiles import Dot, Fold, Scan, Store, TopK
 from attnc.ir.tiles_walk import conjuncts, statements
-from attnc.passes.analysis.tile_numbers import Along, Frame, NotCounted, Numbers
+from attnc.passes.analysis.tile_along import Along, NotCounted
+from attnc.passes.analysis.tile_numbers import Frame, Numbers
 from attnc.passes.analysis.tile_visits import MOST, Innermost
 
 if TYPE_CHECKING:

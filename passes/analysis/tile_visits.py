@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,8 @@ import numpy as np
 from attnc.ir.expr import Bool
 from attnc.ir.tiles import If, Kernel, Let, Loop, Range, Statement
 from attnc.ir.tiles_walk import statements
-from attnc.passes.analysis.tile_numbers import Along, Frame, NotCounted, Number, Numbers
+from attnc.passes.analysis.tile_along import Along, NotCounted, Number
+from attnc.passes.analysis.tile_numbers import Frame, Numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,11 +66,13 @@ def _streams(kernel: Kernel, body: Iterable[Statement]) -> bool:
 class Rounds:
     """What one range of an innermost loop goes through, for each program and round around it.
 
-    `low` is where it begins, `stride` how far it is from tile to tile, `count` how many tiles there
+    `path` are the places of this range and of those around it in their loops, outer first; `low` is
+    where it begins, `stride` how far it is from tile to tile, `count` how many tiles there
     are, `last` the last coordinate; `live` says whether the program and the rounds around it exist.
     """
 
     loop: Loop
+    path: tuple[int, ...]
     full: bool
     frame: Frame
     low: Number
@@ -102,28 +105,35 @@ def rounds(numbers: Numbers, frame: Frame, loop: Innermost) -> Iterator[Rounds]:
 
     `frame` holds the parallel tiles. Raises `NotCounted`.
     """
-    yield from _walk(numbers, frame, numbers.kernel.body, loop, True, True)
+    yield from _walk(numbers, frame, numbers.kernel.body, _Around(loop))
+
+
+@dataclass(frozen=True)
+class _Around:
+    """The loop that is looked for, and what is known of the ranges around it."""
+
+    target: Innermost
+    path: tuple[int, ...] = ()
+    full: bool = True
+    live: Number = True
 
 
 def _walk(
-    numbers: Numbers,
-    frame: Frame,
-    body: Iterable[Statement],
-    target: Innermost,
-    live: Number,
-    full: bool,
+    numbers: Numbers, frame: Frame, body: Iterable[Statement], around: _Around
 ) -> Iterator[Rounds]:
+    target = around.target
     for item in body:
         match item:
             case Let(name=name, value=value):
                 with suppress(NotCounted):  # it is not needed, or told of where it is
                     frame.known[name] = frame.number(value)
             case If(condition=condition, body=inner) if _holds(inner, target.loop):
-                held = np.logical_and(live, frame.number(condition))
-                yield from _walk(numbers, frame, inner, target, held, full)
+                held = np.logical_and(around.live, frame.number(condition))
+                yield from _walk(numbers, frame, inner, replace(around, live=held))
             case Loop() if item is target.loop or any(item is outer for outer in target.around):
-                for part in item.ranges:
-                    yield from _range(numbers, frame, item, part, target, live, full)
+                for place, part in enumerate(item.ranges):
+                    path = (*around.path, place)
+                    yield from _range(numbers, frame, item, part, replace(around, path=path))
             case _:
                 pass
 
@@ -133,29 +143,23 @@ def _holds(body: Iterable[Statement], loop: Loop) -> bool:
 
 
 def _range(
-    numbers: Numbers,
-    frame: Frame,
-    item: Loop,
-    part: Range,
-    target: Innermost,
-    live: Number,
-    full: bool,
+    numbers: Numbers, frame: Frame, item: Loop, part: Range, around: _Around
 ) -> Iterator[Rounds]:
     tile = frame.along[item.axis].tile
     low, high, step = (frame.number(e) for e in (part.low, part.high, part.step))
     stride = tile * step
     count = np.maximum(0, -np.floor_divide(low - high, stride))
-    inner = item is target.loop
+    inner = item is around.target.loop
     # Where a tile of an outer loop may reach beyond, an inner one is not full.
-    whole = part.full if inner or tile > 1 else True
-    found = Rounds(item, full and whole, frame, low, stride, high - 1, count, live)
+    full = around.full and (part.full if inner or tile > 1 else True)
+    found = Rounds(item, around.path, full, frame, low, stride, high - 1, count, around.live)
     if inner:
         yield found
         return
     inside, here = _expanded(frame, item.axis, found)
     if item.where != Bool(True):
         here = np.logical_and(here, inside.number(item.where))
-    yield from _walk(numbers, inside, item.body, target, here, full and whole)
+    yield from _walk(numbers, inside, item.body, replace(around, full=full, live=here))
 
 
 def _expanded(frame: Frame, axis: str, part: Rounds) -> tuple[Frame, Number]:
