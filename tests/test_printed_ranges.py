@@ -199,6 +199,19 @@ def test_ranges_stay_apart(label: str) -> None:
     assert wrong(plan, range(8)) == []
 
 
+def test_rows_are_tested_where_memory_needs_it() -> None:
+    """What is given holds of rows that exist: it does not say which do."""
+    plan = read(written("rows"))
+    partial, full = (ast.unparse(n) for n in ast.walk(kernel(plan)) if isinstance(n, ast.For))
+    mask = "mask=(m < M)[:, None]"
+    assert mask not in partial  # the rest of the mask says so
+    assert mask in full
+    X = np.random.default_rng(0).normal(size=(5, 10))
+    assert near(on_device(plan, {"X": X}, {}, 4), [X.sum(1)])
+    with pytest.raises(Failed):  # the seeded fault: it does not
+        on_device(plan, {"X": X}, {}, 4, lambda t: t.replace(f"{mask},", "mask=(0 <= m)[:, None],"))
+
+
 # Rounds that are left out
 
 
