@@ -44,7 +44,7 @@ COLOURS: Final[dict[str, Colour]] = {
     "absent": Colour("#e9edf1", "#222b36"),
     "tile-full": Colour("#0b5cad", "#6cb6ff"),
     "tile-point": Colour("#5591d0", "#3a6c9e"),
-    "tile-tested": Colour("#d6e7f8", "#12304c"),
+    "tile-tested": Colour("#d6e7f8", "#102a42"),
     "tile-edge": Colour("#3f5f80", "#8fb2d6"),
     "on-full": Colour("#ffffff", "#0d1117"),
     "wrong": Colour("#f0a35e", "#8f4a24"),

@@ -14,9 +14,10 @@ from attnc.drawing.tiles_kinds import LoopTiles, TilePanel, TileRequest, Visit
 from attnc.errors import UsageError
 from attnc.grammar.scope import suggestion
 from attnc.ir import printer
-from attnc.ir.expr import Apply, Expr
-from attnc.ir.tiles import Map
+from attnc.ir.expr import Apply, Expr, Name, Read
+from attnc.ir.tiles import Load, Map
 from attnc.ir.tiles_walk import conjuncts
+from attnc.ir.walk import children, rebuild, subexpressions
 from attnc.passes.analysis.tile_along import Along
 from attnc.passes.analysis.tile_numbers import Frame, Numbers
 from attnc.passes.analysis.tile_presence import predicates
@@ -54,7 +55,8 @@ class LoopPicture:
         flat = [a for a in self.loop.axes[:-1] if frame.along[a].tile == 1]
         others = [a for a in (*parallel, *self.loop.axes[:-1]) if a not in (row, *flat)]
         self._check_at(others)
-        varying = [a for a in others if a in matter and a not in self.request.at]
+        single = {a for a in others if _count(frame.along[a]) == 1}
+        varying = [a for a in others if a in matter - single and a not in self.request.at]
         sides = (row, *flat, column) if row is not None else (*flat, column)
         self._check(sides)
         tile = frame.along[column].tile
@@ -66,21 +68,32 @@ class LoopPicture:
             "; ".join(dict.fromkeys(t for t in map(self._told, tested) if t)),
             tuple(self._panels(row, flat, others, varying, tested)),
             prod(counts),
-            tuple(a for a in others if a not in varying and a not in self.request.at),
+            tuple(a for a in others if a not in matter),
         )
 
     def _told(self, tested: Sequence[Expr]) -> str:
         """What is tested, without what holds for all points or for none, and names opened."""
-        parts: list[Expr] = []
-        for condition in tested:
-            item = self.numbers.tiles.get(getattr(condition, "name", ""))
-            parts += conjuncts(item.value) if isinstance(item, Map) else (condition,)
+        parts = [part for condition in tested for part in conjuncts(self._opened(condition))]
         shown = [
-            p
-            for p in parts
-            if self.numbers.mentioned(p) and not self.numbers.is_extent(p) and not _within(p)
+            p for p in parts if self._counts(p) and not self.numbers.is_extent(p) and not _within(p)
         ]
         return printer.expression(both(*shown)) if shown else ""
+
+    def _counts(self, condition: Expr) -> bool:
+        return bool(self.numbers.mentioned(condition)) or any(
+            isinstance(n, Read) for n in subexpressions(condition)
+        )
+
+    def _opened(self, expr: Expr) -> Expr:
+        """An expression with what is loaded and computed in the place of its names."""
+        item = self.numbers.tiles.get(expr.name) if isinstance(expr, Name) else None
+        match item:
+            case Map(value=value):
+                return self._opened(value)
+            case Load(tensor=tensor, index=index):
+                return Read(tensor, index)
+            case _:
+                return rebuild(expr, tuple(map(self._opened, children(expr))))
 
     def _bounds(self) -> Iterator[Expr]:
         for loop in (*self.loop.around, self.loop.loop):
