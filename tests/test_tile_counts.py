@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import attnc
+from attnc.cli import main
 from attnc.errors import Source, UsageError
 from attnc.grammar.tiles import parse
 from attnc.ir.evaluation import evaluate
@@ -285,6 +287,24 @@ def test_data_decides() -> None:
     doc = np.repeat([0, 1, -1], [32, 64, 32]).reshape(1, 128).astype(np.int32)
     found = tiles_of("packed_documents", {"doc": doc}, M=128)
     assert (found["minimum"], found["full_possible"]) == (3 + 10, 1 + 6)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "doc.npy", np.repeat([0, 1], 64).reshape(1, 128).astype(np.int32))
+    spec = str(examples.ROOT / "examples" / "packed_documents.attn")
+    options = ["--size", "M=128", "--tile", "m=32", "--tile", "n=32,h=1", "--json"]
+    data = ["--data", f"doc={tmp_path / 'doc.npy'}"]
+    assert main(["explain", spec, *options, *data]) == 0
+    found = json.loads(capsys.readouterr().out)
+    tiles = found["compiled"]["kernels"][0]["tiles"]
+    assert (tiles["tile"], tiles["minimum"]) == ({"h": 1, "m": 32, "n": 32}, 6)
+    for wrong, message in (
+        (["--tile", "m=-1"], "--tile m=-1: the size of a tile is a number"),
+        (["--tile", "m"], "--tile takes NAME=VALUE, not 'm'"),
+        (["--size", "N=4", *data], "'doc' has 128 along N"),
+    ):
+        assert main(["explain", spec, *wrong]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_sizes_that_do_not_fit() -> None:

@@ -146,7 +146,7 @@ class LoopPicture:
             chosen = dict.fromkeys(others, 0) | dict(zip(varying, places, strict=True))
             chosen |= {a: i // along[a].tile for a, i in self.request.at.items()}
             frame = self._at(chosen)
-            cells = self._cells(frame, row, flat, tested)
+            cells = self._cells(Frame(self.numbers, frame.along), row, flat, tested)
             visits = tuple(self._visits(frame, row, flat, cells))
             label = ", ".join(f"{a} = {_span(along[a], chosen[a])}" for a in varying)
             key = (cells.tobytes(), visits)
