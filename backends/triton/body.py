@@ -356,6 +356,9 @@ class Body:
     def _let(self, item: Let) -> None:
         scope, kind = self.scope, item.kind
         scope.values[item.name] = scope.types()(item.value)
+        within = self.expression.interval(item.value)
+        if kind is Kind.I64 and within is not None:
+            scope.bounds[item.name] = within
         term = scope.hoisted(item.value, kind) if kind.floating else None
         if term is None:
             term = self._value(item.value, kind)

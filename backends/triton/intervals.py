@@ -27,13 +27,21 @@ def interval(expr: Expr, values: Mapping[str, Interval]) -> Interval | None:
     match expr:
         case Int(value=value):
             return (value, value)
-        case Var() | Apply(function="low" | "high" | "tile"):
+        case Var() | Apply(function="low" | "high"):
             return (0, LIMIT - 1)
+        case Apply(function="tile"):
+            return (1, LIMIT - 1)
         case Value(name=name):
             return values.get(name)
         case Unary(op="-", operand=operand):
             found = interval(operand, values)
             return found and (-found[1], -found[0])
+        case Binary(op="*", left=Binary(op="//", left=x, right=by), right=again) if by == again:
+            return _whole(interval(x, values), interval(by, values), up=False)
+        case Binary(op="*", left=Apply(function="ceildiv", arguments=(x, by)), right=again) if (
+            by == again
+        ):
+            return _whole(interval(x, values), interval(by, values), up=True)
         case Binary(op=op, left=left, right=right):
             a, b = interval(left, values), interval(right, values)
             return None if a is None or b is None else _binary(op, a, b)
@@ -47,6 +55,10 @@ def interval(expr: Expr, values: Mapping[str, Interval]) -> Interval | None:
                 return None
             chosen = min if name == "min" else max
             return (chosen(x[0] for x in known), chosen(x[1] for x in known))
+        case Apply(function="ceildiv", arguments=(left, right)):
+            a, b = interval(left, values), interval(right, values)
+            found = a and b and _binary("//", (-a[1], -a[0]), b)
+            return found and (-found[1], -found[0])
         case Apply(function="abs", arguments=(operand,)):
             found = interval(operand, values)
             return found and (0, max(abs(found[0]), abs(found[1])))
@@ -54,6 +66,15 @@ def interval(expr: Expr, values: Mapping[str, Interval]) -> Interval | None:
             return None
         case _:
             return None
+
+
+def _whole(number: Interval | None, by: Interval | None, *, up: bool) -> Interval | None:
+    """Bounds of a number that is made a multiple of another, which is positive, down or up."""
+    if number is None or by is None or by[0] <= 0:
+        return None
+    low, high = number
+    nearest = 0 if low >= 0 and not up else low - (0 if up else by[1] - 1)
+    return (nearest, high + (by[1] - 1 if up else 0))
 
 
 def _binary(op: str, a: Interval, b: Interval) -> Interval | None:
