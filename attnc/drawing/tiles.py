@@ -55,16 +55,16 @@ def tiles(facts: Facts, request: TileRequest) -> TileDrawing:
 
 def _kernel(plan: Plan, name: str | None) -> Kernel:
     """The kernel of that name, else the first whose loop has a condition, else that streams."""
-    streaming = {k.name: k for k in plan.kernels if innermost(k)}
-    if not streaming:
+    looping = {k.name: k for k in plan.kernels if innermost(k)}
+    if not looping:
         raise UsageError(f"no kernel of '{plan.name}' streams anything")
     if name is not None:
-        if name not in streaming:
-            hint = suggestion(name, streaming) or f"kernels that stream: {', '.join(streaming)}"
+        if name not in looping:
+            hint = suggestion(name, looping) or f"kernels that stream: {', '.join(looping)}"
             raise UsageError(f"no kernel that streams is called '{name}'; {hint}")
-        return streaming[name]
-    tested = (k for k in streaming.values() if _tests(Numbers(plan, k, {})))
-    return next(tested, next(iter(streaming.values())))
+        return looping[name]
+    tested = (k for k in looping.values() if _tests(Numbers(plan, k, {})))
+    return next(tested, next(iter(looping.values())))
 
 
 def _tests(numbers: Numbers) -> bool:
