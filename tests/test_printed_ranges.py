@@ -15,9 +15,13 @@ from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
 from attnc.errors import Source
 from attnc.grammar.tiles import parse
-from attnc.ir.tiles import Plan
+from attnc.ir.expr import Bool, Name
+from attnc.ir.tiles import Plan, Store
+from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_verify import verify
 from attnc.modules import function_of
+from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.settled import settled
 from tests import interpreted, test_plans
 from tests.interpreted import INTERPRETER, Failed, Forced
 from tests.kernel_text import loops, parsed
@@ -247,3 +251,32 @@ def test_rounds_are_left_out() -> None:
 def test_a_round_too_many_left_out_shows() -> None:
     text = written("rounds").replace("start <= high(n)", "start < low(n)")
     assert not all(counted(read(text), seed) for seed in range(TURNS))
+
+
+SEEN = """
+plan seen(X[M,N]) -> S[M] empty 1:
+    given 0 < N
+
+    kernel k0
+        axis m par M
+        axis n stream N
+        for n in [0, N) partial where 3 <= high(n)
+            carry s[m]: float = 0
+            carry any[]: bool = false
+            x[m,n]: float = load X[m,n] where m < M and n < N
+            s1[m]: float = reduce[sum,n](x) where n < N
+            next s = s + s1
+            next any = true
+        store S[m] = s where any
+            else 1, over m < M
+"""
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_loop_may_have_no_round(chosen: bool) -> None:
+    """That a range has a tile says nothing where rounds are left out."""
+    plan = read(SEEN if chosen else SEEN.replace(" where 3 <= high(n)", ""))
+    (kernel_,) = plan.kernels
+    known = known_of(plan, Context(plan, kernel_).facts.values)
+    (store,) = (s for s in settled(plan, kernel_, known, frozenset()).body if isinstance(s, Store))
+    assert store.where == (Name("any") if chosen else Bool(True))

@@ -58,7 +58,7 @@ class Demand:
                 self._body(item.body)
                 bounds = [e for r in item.ranges for e in (r.low, r.high, r.step)]
                 starts = [c.start for c in item.carries]
-                self._read([*bounds, *starts, *item.given], frozenset())
+                self._read([*bounds, *starts, *item.given, item.where], frozenset())
 
     def _read(self, exprs: Iterable[Expr], lanes: frozenset[Expr]) -> None:
         """Some expressions are looked at where these conditions hold, and elsewhere maybe not."""

@@ -52,6 +52,7 @@ def _covers(kernel: Kernel, item: Store, loops: tuple[Loop, ...], sizes: tuple[E
     tests = {Compare(("<",), (Var(n), axes[n].size)) for n in names}
     spans = all(
         [(r.low, r.high, r.step) for r in x.ranges] == [(Int(0), axes[x.axis].size, Int(1))]
+        and x.where == TRUE
         for x in loops
     )
     others = set(conjuncts(item.guard)) - tests - {TRUE}

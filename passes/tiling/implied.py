@@ -247,7 +247,8 @@ class _Kernel:
 
     def _runs(self, loop: Loop) -> bool:
         """Whether a loop has a round."""
-        return any(self.known.shows(_below(part)) for part in loop.ranges)
+        runs = any(self.known.shows(_below(part)) for part in loop.ranges)
+        return runs and loop.where == TRUE
 
 
 def _below(part: Range) -> Compare:

@@ -137,7 +137,8 @@ class _Settler:
         found, true = self._inside(item)
         self.around, self.looped = before
         del self.rounds[item.axis]
-        if any(self._shows(_less(r.low, r.high), frozenset()) for r in ranges):
+        runs = any(self._shows(_less(r.low, r.high), frozenset()) for r in ranges)
+        if runs and found.where == TRUE:
             self.true |= true  # a round sets it
         return found
 
