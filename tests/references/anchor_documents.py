@@ -49,7 +49,7 @@ def _documents(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _documents(rng, _inputs(rng, 2, 2, 17, 17, 3, 5), 4), {}
-    yield "one document", _documents(rng, _inputs(rng, 1, 2, 9, 9, 3, 4), 1), {}
+    yield "ordinary", _documents(rng, _inputs(rng, 1, 1, 11, 11, 2, 3), 4), {}
+    yield "one document", _documents(rng, _inputs(rng, 1, 1, 6, 6, 3, 2), 1), {}
     yield "documents of one token", _documents(rng, _inputs(rng, 1, 1, 6, 6, 2, 3), 90), {}
     yield "no tokens", _documents(rng, _inputs(rng, 1, 2, 0, 0, 2, 3), 2), {}

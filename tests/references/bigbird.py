@@ -58,10 +58,10 @@ def _blocks(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    blocks = {"R": 4, "near": 1, "leading": 1}
-    yield "ordinary", _blocks(rng, _inputs(rng, 2, 2, 26, 31, 3, 5), 4), blocks
-    alone = {"R": 3, "near": 0, "leading": 0}
-    yield "own and random blocks", _blocks(rng, _inputs(rng, 1, 3, 17, 17, 3, 4), 3), alone
+    blocks = {"R": 2, "near": 1, "leading": 1}
+    yield "ordinary", _blocks(rng, _inputs(rng, 1, 2, 9, 11, 2, 3), 2), blocks
+    alone = {"R": 2, "near": 0, "leading": 0}
+    yield "own and random blocks", _blocks(rng, _inputs(rng, 1, 2, 8, 8, 3, 2), 2), alone
     table = _blocks(rng, _inputs(rng, 1, 2, 11, 16, 2, 3), 2)
     table["K"][:, :, 6:8] = np.nan  # a block that no query reads
     table["keep"][:, :, 3] = False

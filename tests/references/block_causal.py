@@ -34,7 +34,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 2, 17, 17, 3, 5), {"R": 5}
-    yield "more keys", _inputs(rng, 1, 2, 7, 19, 3, 4), {"R": 4}
+    yield "ordinary", _inputs(rng, 1, 1, 11, 11, 2, 3), {"R": 4}
+    yield "more keys", _inputs(rng, 1, 1, 5, 11, 3, 2), {"R": 3}
     yield "fewer keys", _inputs(rng, 1, 1, 13, 5, 2, 3), {"R": 3}
     yield "one block", _inputs(rng, 1, 2, 6, 6, 2, 3), {}

@@ -42,7 +42,7 @@ def _inputs(
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     widths = {"width": np.array([1, 4, 6, 50], dtype=np.int32)}
-    yield "ordinary", {**_inputs(rng, 2, 4, 17, 17, 3, 5), **widths}, {}
-    yield "more queries than keys", {**_inputs(rng, 1, 4, 19, 9, 3, 4), **widths}, {}
+    yield "ordinary", {**_inputs(rng, 1, 4, 8, 8, 2, 3), **widths}, {}
+    yield "more queries than keys", {**_inputs(rng, 1, 4, 7, 4, 3, 2), **widths}, {}
     yield "no width", {**_inputs(rng, 1, 2, 5, 5, 2, 3), "width": np.array([0, 2], np.int32)}, {}
     yield "no queries", {**_inputs(rng, 1, 4, 0, 3, 2, 3), **widths}, {}

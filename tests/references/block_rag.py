@@ -47,7 +47,7 @@ def _blocks(inputs: dict[str, np.ndarray], lengths: list[list[int]]) -> dict[str
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _blocks(_inputs(rng, 2, 2, 14, 14, 3, 5), [[5, 3, 6], [1, 9, 4]]), {}
+    yield "ordinary", _blocks(_inputs(rng, 2, 1, 10, 10, 2, 3), [[3, 2, 5], [1, 6, 3]]), {}
     yield "one block: causal", _blocks(_inputs(rng, 1, 2, 6, 6, 3, 4), [[6]]), {}
     yield "a question of one token", _blocks(_inputs(rng, 1, 1, 9, 9, 2, 3), [[4, 4, 1]]), {}
     yield "no tokens", _blocks(_inputs(rng, 1, 2, 0, 0, 2, 3), [[0]]), {}

@@ -35,8 +35,8 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "more keys", _inputs(rng, 2, 2, 9, 17, 3, 5), {}
-    yield "more queries", _inputs(rng, 1, 2, 19, 7, 3, 4), {}
+    yield "more keys", _inputs(rng, 1, 1, 6, 11, 2, 3), {}
+    yield "more queries", _inputs(rng, 1, 1, 11, 5, 3, 2), {}
     unread = _inputs(rng, 1, 2, 5, 11, 2, 3)
     unread["K"][:, :, 5:], unread["V"][:, :, 5:] = np.nan, np.inf
     yield "NaN and inf behind the last query", unread, {}

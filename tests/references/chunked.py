@@ -39,7 +39,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 4, 2, 9, 21, 3, 5), {"R": 4}
-    yield "more queries than keys", _inputs(rng, 1, 2, 1, 13, 7, 3, 4), {"R": 3}
+    yield "ordinary", _inputs(rng, 1, 4, 2, 6, 13, 2, 3), {"R": 4}
+    yield "more queries than keys", _inputs(rng, 1, 2, 1, 9, 5, 3, 2), {"R": 3}
     yield "chunks of one token", _inputs(rng, 1, 1, 1, 6, 6, 2, 3), {"R": 1}
     yield "one chunk", _inputs(rng, 1, 2, 2, 7, 7, 2, 3), {}

@@ -47,8 +47,8 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    circle = {"words": 4, "width": 6, "radius": 2}
-    yield "ordinary", _inputs(rng, 1, 2, 34, 34, 3, 4), circle
-    yield "a corner is on the circle", _inputs(rng, 1, 1, 37, 37, 2, 3), {**circle, "radius": 5}
+    circle = {"words": 2, "width": 5, "radius": 2}
+    yield "ordinary", _inputs(rng, 1, 1, 15, 15, 2, 3), circle
+    yield "a corner is on the circle", _inputs(rng, 1, 1, 22, 22, 2, 3), {**circle, "radius": 5}
     yield "no text, a ragged last row", _inputs(rng, 1, 2, 17, 17, 2, 3), {**circle, "words": 0}
     yield "text alone", _inputs(rng, 2, 1, 5, 5, 2, 3), {}

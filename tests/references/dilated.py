@@ -39,7 +39,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 1, 2, 21, 21, 3, 5), {"radius": 2, "gap": 3}
-    yield "without gaps", _inputs(rng, 2, 1, 9, 13, 3, 4), {"radius": 3, "gap": 1}
+    yield "ordinary", _inputs(rng, 1, 1, 14, 14, 2, 3), {"radius": 2, "gap": 3}
+    yield "without gaps", _inputs(rng, 1, 1, 6, 9, 3, 2), {"radius": 3, "gap": 1}
     yield "gaps longer than the sequence", _inputs(rng, 1, 2, 7, 5, 2, 3), {"radius": 1, "gap": 9}
     yield "longer than the sequence", _inputs(rng, 1, 1, 8, 8, 2, 3), {}

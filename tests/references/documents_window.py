@@ -48,8 +48,8 @@ def _documents(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _documents(rng, _inputs(rng, 2, 4, 2, 23, 23, 3, 5), 3), {"window": 5}
-    yield "longer than the documents", _documents(rng, _inputs(rng, 1, 2, 1, 13, 13, 3, 4), 4), {}
+    yield "ordinary", _documents(rng, _inputs(rng, 1, 2, 1, 12, 12, 2, 3), 3), {"window": 4}
+    yield "longer than the documents", _documents(rng, _inputs(rng, 1, 2, 2, 6, 6, 3, 2), 4), {}
     mixed = _documents(rng, _inputs(rng, 1, 1, 1, 17, 17, 2, 3), 3)
     mixed["doc"] = rng.permuted(mixed["doc"], axis=1)  # documents need not lie in one piece
     yield "interleaved documents", mixed, {"window": 6}

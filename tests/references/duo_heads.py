@@ -53,10 +53,10 @@ def cases(rng: np.random.Generator) -> Iterator[Case]:
     both = np.array([True, False])
     yield (
         "ordinary",
-        {**_inputs(rng, 2, 4, 2, 9, 17, 3, 5), "streaming": both},
+        {**_inputs(rng, 1, 4, 2, 6, 11, 2, 3), "streaming": both},
         {"window": 3, "sinks": 2},
     )
-    early = {**_inputs(rng, 1, 2, 2, 9, 5, 3, 4), "streaming": both}  # rows before the first key
+    early = {**_inputs(rng, 1, 2, 2, 9, 5, 3, 2), "streaming": both}  # rows before the first key
     yield "more queries than keys", early, {"window": 2, "sinks": 1}
     unread = {**_inputs(rng, 1, 2, 2, 3, 19, 2, 3), "streaming": both[::-1].copy()}
     unread["K"][:, 1, 3:12], unread["V"][:, 1, 3:12] = np.nan, np.inf  # between sinks and window

@@ -56,8 +56,8 @@ def _parts(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _parts(rng, _inputs(rng, 2, 2, 21, 21, 3, 5), 4), {"leading": 4, "radius": 2}
-    yield "all global", _parts(rng, _inputs(rng, 1, 2, 9, 9, 3, 4), 9), {}
+    yield "ordinary", _parts(rng, _inputs(rng, 1, 1, 12, 12, 2, 3), 3), {"leading": 3, "radius": 2}
+    yield "all global", _parts(rng, _inputs(rng, 1, 1, 6, 6, 3, 2), 6), {}
     yield (
         "no global ones",
         _parts(rng, _inputs(rng, 1, 1, 11, 11, 2, 3), 1),

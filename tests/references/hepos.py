@@ -34,8 +34,8 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 4, 5, 23, 3, 5), {"stride": 3}
-    unread = _inputs(rng, 1, 2, 3, 17, 3, 4)
+    yield "ordinary", _inputs(rng, 1, 4, 4, 13, 2, 3), {"stride": 3}
+    unread = _inputs(rng, 1, 2, 3, 11, 3, 2)
     unread["K"][:, 0, 1::5], unread["V"][:, 1, ::5] = np.nan, np.inf
     yield "NaN and inf between the keys", unread, {"stride": 5}
     yield "fewer keys than heads", _inputs(rng, 1, 5, 4, 2, 2, 3), {}

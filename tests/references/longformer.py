@@ -41,7 +41,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 1, 2, 19, 19, 3, 5), {"radius": 2, "leading": 3}
-    yield "no global ones", _inputs(rng, 2, 1, 7, 13, 3, 4), {"radius": 3, "leading": 0}
+    yield "ordinary", _inputs(rng, 1, 1, 12, 12, 2, 3), {"radius": 2, "leading": 3}
+    yield "no global ones", _inputs(rng, 1, 1, 5, 9, 3, 2), {"radius": 3, "leading": 0}
     yield "global ones alone", _inputs(rng, 1, 2, 11, 5, 2, 3), {"radius": -1, "leading": 2}
     yield "longer than the sequence", _inputs(rng, 1, 1, 6, 6, 2, 3), {}

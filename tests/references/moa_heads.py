@@ -41,10 +41,10 @@ def _inputs(
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     spans = {"window": np.array([1, 5, 40], dtype=np.int32)}
-    yield "ordinary", {**_inputs(rng, 2, 3, 19, 19, 3, 5), **spans}, {"sinks": 2}
+    yield "ordinary", {**_inputs(rng, 1, 3, 12, 12, 2, 3), **spans}, {"sinks": 2}
     yield (
         "sinks alone",
-        {**_inputs(rng, 1, 2, 9, 9, 3, 4), "window": np.zeros(2, np.int32)},
+        {**_inputs(rng, 1, 2, 6, 6, 3, 2), "window": np.zeros(2, np.int32)},
         {"sinks": 3},
     )
     yield "fewer keys", {**_inputs(rng, 1, 3, 13, 5, 2, 3), **spans}, {"sinks": 0}

@@ -47,7 +47,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "dilated, ragged", _inputs(rng, 2, 2, 19, 19, 3, 5), {"window": 3, "gap": 4}
-    yield "even window", _inputs(rng, 1, 2, 13, 13, 3, 5), {"window": 4}
+    yield "dilated, ragged", _inputs(rng, 1, 1, 14, 14, 2, 3), {"window": 3, "gap": 4}
+    yield "even window", _inputs(rng, 1, 1, 9, 9, 3, 2), {"window": 4}
     yield "longer than the sequence", _inputs(rng, 1, 1, 9, 9, 2, 3), {"window": 11, "gap": 2}
     yield "no window", _inputs(rng, 1, 1, 5, 5, 2, 3), {"window": 0}

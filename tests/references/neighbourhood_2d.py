@@ -47,7 +47,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ragged", _inputs(rng, 2, 2, 5, 7, 3, 4), {"rows": 3, "columns": 5}
-    yield "taller than the grid", _inputs(rng, 1, 2, 3, 6, 3, 5), {"rows": 4, "columns": 2}
+    yield "ragged", _inputs(rng, 1, 2, 4, 6, 2, 3), {"rows": 3, "columns": 5}
+    yield "taller than the grid", _inputs(rng, 1, 1, 3, 5, 3, 2), {"rows": 4, "columns": 2}
     yield "one row", _inputs(rng, 1, 1, 1, 5, 2, 3), {"rows": 1, "columns": 3}
     yield "no columns seen", _inputs(rng, 1, 1, 3, 2, 2, 3), {"columns": 0}

@@ -52,8 +52,8 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ragged", _inputs(rng, 2, 2, 35, 35, 3, 4), {"width": 7, "rows": 3, "columns": 5}
+    yield "ragged", _inputs(rng, 1, 1, 20, 20, 2, 3), {"width": 5, "rows": 3, "columns": 4}
     wide = {"width": 4, "rows": 2, "columns": 9}
-    yield "wider than the grid", _inputs(rng, 1, 2, 20, 20, 3, 5), wide
+    yield "wider than the grid", _inputs(rng, 1, 1, 12, 12, 3, 2), wide
     yield "one column", _inputs(rng, 1, 1, 9, 9, 2, 3), {"width": 1, "rows": 4, "columns": 1}
     yield "no rows seen", _inputs(rng, 1, 1, 6, 6, 2, 3), {"width": 3, "rows": 0}

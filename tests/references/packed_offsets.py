@@ -56,7 +56,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, (2, 2), [3, 5, 1, 4], [7, 2, 0, 6], 4, 2), {}
+    yield "ordinary", _inputs(rng, (2, 2), [3, 2, 1, 2], [5, 2, 0, 4], 4, 2), {}
     yield "one sequence", _inputs(rng, (3, 4), [6], [9], 3, 3), {}
     unread = _inputs(rng, (2, 3), [0, 4, 3], [5, 3, 8], 2, 1)
     unread["K"][:5] = np.nan  # the keys of a sequence without queries

@@ -37,8 +37,8 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    lengths = np.array([13, 6, 0, 40], dtype=np.int32)
-    yield "ordinary", {**_inputs(rng, 4, 2, 13, 13, 3, 5), "length": lengths}, {}
+    lengths = np.array([9, 6, 0, 40], dtype=np.int32)
+    yield "ordinary", {**_inputs(rng, 4, 1, 9, 9, 2, 3), "length": lengths}, {}
     padded = {**_inputs(rng, 2, 2, 9, 9, 3, 4), "length": np.array([4, -1], dtype=np.int32)}
     padded["Q"][0, :, 4:], padded["K"][0, :, 4:], padded["V"][0, :, 4:] = np.nan, np.inf, np.nan
     padded["Q"][1], padded["K"][1], padded["V"][1] = np.inf, np.nan, np.nan

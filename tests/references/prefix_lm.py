@@ -40,7 +40,7 @@ def _inputs(
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
     lengths = np.array([5, 0, 40, -2], dtype=np.int32)
-    yield "ordinary", {**_inputs(rng, 4, 4, 2, 13, 13, 3, 5), "prefix": lengths}, {}
-    yield "more keys", {**_inputs(rng, 2, 2, 1, 5, 19, 3, 4), "prefix": lengths[:2]}, {}
+    yield "ordinary", {**_inputs(rng, 4, 2, 1, 8, 8, 2, 3), "prefix": lengths}, {}
+    yield "more keys", {**_inputs(rng, 2, 2, 2, 4, 9, 3, 2), "prefix": lengths[:2]}, {}
     yield "fewer keys", {**_inputs(rng, 1, 2, 2, 11, 4, 2, 3), "prefix": lengths[:1]}, {}
     yield "no keys", {**_inputs(rng, 1, 1, 1, 3, 0, 2, 3), "prefix": lengths[:1]}, {}

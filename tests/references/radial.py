@@ -49,7 +49,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 1, 2, 37, 37, 3, 4), {"R": 6}
-    yield "more frames than tokens in one", _inputs(rng, 1, 1, 34, 34, 2, 3), {"R": 2}
+    yield "ordinary", _inputs(rng, 1, 1, 17, 17, 2, 3), {"R": 3}
+    yield "more frames than tokens in one", _inputs(rng, 1, 1, 22, 22, 2, 3), {"R": 2}
     yield "one frame", _inputs(rng, 2, 1, 5, 5, 2, 3), {}
     yield "frames of one token", _inputs(rng, 1, 1, 23, 31, 2, 3), {"R": 1}

@@ -43,9 +43,9 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 1, 4, 2, 29, 29, 3, 4), {"R": 3, "near": 2, "stride": 3}
-    blind = {"R": 4, "near": 0, "stride": 3}
-    yield "rows that see nothing", _inputs(rng, 1, 3, 3, 15, 15, 2, 3), blind
+    yield "ordinary", _inputs(rng, 1, 4, 2, 14, 14, 2, 3), {"R": 2, "near": 2, "stride": 3}
+    blind = {"R": 2, "near": 0, "stride": 3}
+    yield "rows that see nothing", _inputs(rng, 1, 3, 3, 8, 8, 3, 2), blind
     yield (
         "more queries than keys",
         _inputs(rng, 1, 2, 1, 19, 8, 2, 3),

@@ -51,7 +51,7 @@ def _answers(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _answers(rng, _inputs(rng, 2, 2, 19, 19, 3, 5), 3), {"prefix": 6}
-    yield "no prefix", _answers(rng, _inputs(rng, 1, 2, 11, 11, 3, 4), 4), {"prefix": 0}
+    yield "ordinary", _answers(rng, _inputs(rng, 2, 1, 12, 12, 2, 3), 3), {"prefix": 4}
+    yield "no prefix", _answers(rng, _inputs(rng, 1, 1, 8, 8, 3, 2), 4), {"prefix": 0}
     yield "nothing but prefix", _answers(rng, _inputs(rng, 1, 1, 8, 8, 2, 3), 2), {}
     yield "no tokens", _answers(rng, _inputs(rng, 1, 2, 0, 0, 2, 3), 2), {"prefix": 2}

@@ -41,7 +41,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 4, 2, 9, 17, 3, 5), {"left": 3, "right": 1}
-    yield "more queries than keys", _inputs(rng, 1, 2, 1, 13, 6, 3, 4), {"left": 2, "right": 0}
+    yield "ordinary", _inputs(rng, 1, 4, 2, 6, 11, 2, 3), {"left": 3, "right": 1}
+    yield "more queries than keys", _inputs(rng, 1, 2, 1, 9, 5, 3, 2), {"left": 2, "right": 0}
     yield "longer than the sequence", _inputs(rng, 1, 2, 2, 7, 7, 2, 3), {"left": 40, "right": 20}
     yield "not the query itself", _inputs(rng, 1, 2, 2, 8, 8, 2, 3), {"left": 4, "right": -2}

@@ -41,7 +41,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 2, 27, 27, 3, 5), {"R": 5, "kept": 2}
-    yield "none kept", _inputs(rng, 1, 2, 11, 11, 3, 4), {"R": 4, "kept": 0}
+    yield "ordinary", _inputs(rng, 1, 1, 13, 13, 2, 3), {"R": 5, "kept": 2}
+    yield "none kept", _inputs(rng, 1, 1, 9, 9, 3, 2), {"R": 4, "kept": 0}
     yield "all kept", _inputs(rng, 1, 1, 17, 9, 2, 3), {"R": 3, "kept": 4}
     yield "one block", _inputs(rng, 1, 2, 7, 7, 2, 3), {}

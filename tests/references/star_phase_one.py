@@ -42,7 +42,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 4, 2, 23, 23, 3, 5), {"R": 5}
-    yield "more queries than keys", _inputs(rng, 1, 2, 1, 17, 9, 3, 4), {"R": 4}
+    yield "ordinary", _inputs(rng, 1, 4, 2, 13, 13, 2, 3), {"R": 4}
+    yield "more queries than keys", _inputs(rng, 1, 2, 1, 11, 6, 3, 2), {"R": 3}
     yield "one block", _inputs(rng, 1, 2, 2, 7, 7, 2, 3), {}
     yield "blocks of one token", _inputs(rng, 1, 1, 1, 6, 6, 2, 3), {"R": 1}

@@ -46,7 +46,7 @@ def _inputs(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _inputs(rng, 2, 2, 6, 8, 3, 4), {"R": 4, "shift": 2}
-    yield "ragged", _inputs(rng, 1, 2, 5, 7, 3, 5), {"R": 3, "shift": 1}
+    yield "ordinary", _inputs(rng, 1, 2, 4, 6, 2, 3), {"R": 2, "shift": 1}
+    yield "ragged", _inputs(rng, 1, 1, 4, 5, 3, 2), {"R": 3, "shift": 2}
     yield "no shift", _inputs(rng, 1, 1, 4, 6, 2, 3), {"R": 2, "shift": 0}
     yield "one window", _inputs(rng, 1, 1, 3, 2, 2, 3), {}

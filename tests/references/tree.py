@@ -50,9 +50,9 @@ def _tree(rng: np.random.Generator, inputs: dict[str, np.ndarray]) -> dict[str, 
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _tree(rng, _inputs(rng, 2, 2, 9, 14, 3, 5)), {}
-    chain = _inputs(rng, 1, 2, 7, 7, 3, 4)
-    chain["parent"] = np.arange(-1, 6, dtype=np.int32)[None]
+    yield "ordinary", _tree(rng, _inputs(rng, 2, 1, 7, 10, 2, 3)), {}
+    chain = _inputs(rng, 1, 1, 6, 6, 3, 2)
+    chain["parent"] = np.arange(-1, 5, dtype=np.int32)[None]
     yield "a chain: causal", chain, {}
     roots = _inputs(rng, 1, 2, 6, 9, 3, 4)
     roots["parent"] = np.full((1, 6), -1, dtype=np.int32)

@@ -63,7 +63,7 @@ def _walked(
 
 
 def cases(rng: np.random.Generator) -> Iterator[Case]:
-    yield "ordinary", _walked(rng, _inputs(rng, 2, 2, 13, 13, 3, 5)), {}
-    yield "in another order", _walked(rng, _inputs(rng, 1, 2, 11, 11, 3, 4), mixed=True), {}
+    yield "ordinary", _walked(rng, _inputs(rng, 1, 1, 11, 11, 2, 3)), {}
+    yield "in another order", _walked(rng, _inputs(rng, 1, 1, 8, 8, 3, 2), mixed=True), {}
     yield "one token", _walked(rng, _inputs(rng, 1, 1, 1, 1, 2, 3)), {}
     yield "no tokens", _walked(rng, _inputs(rng, 2, 1, 0, 0, 2, 3)), {}
