@@ -518,7 +518,6 @@ SMALL_PARAMETERS: Mapping[str, Mapping[str, int]] = {
 }
 SMALL_SIZES: Mapping[str, Mapping[str, int]] = {
     "neighbourhood_2d": {"Y": 4, "X": 4},
-    "neighbourhood_3d": {"T": 2, "Y": 2, "X": 2},
     "swin_shifted": {"Y": 4, "X": 4},
 }
 """Of grids, whose points are many."""
