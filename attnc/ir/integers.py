@@ -201,8 +201,11 @@ class Integers:
                 for other in self._sums(arguments):
                     self._add(less(own, other))
             case Apply(function="min", arguments=arguments):
-                for other in self._sums(arguments):
+                parts = self._sums(arguments)
+                for other in parts:
                     self._add(less(other, own))
+                if all(map(self.least, parts)):
+                    self._add(own)
             case _:
                 pass
         return True

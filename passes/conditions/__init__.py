@@ -1,0 +1,1 @@
+"""What conditions over coordinates say of the tiles in which any point, or every point, is present."""

@@ -1,0 +1,154 @@
+"""The rounds of a loop: what its predicates vary along, and what is known before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Name, Value, Var
+from attnc.ir.integers import Integers
+from attnc.ir.tiles import Dot, Fold, Let, Load, Loop, Map, Scan, Statement, Store, TopK
+from attnc.ir.tiles_walk import names, statements, targets
+from attnc.ir.types import Kind
+from attnc.ir.walk import children, rebuild
+from attnc.passes.conditions.intervals import Bounds, Intervals
+from attnc.passes.conditions.knowledge import Knowledge
+from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.presence import TRUE, both, chosen, conjuncts
+
+
+@dataclass
+class Rounds:
+    """The lanes of a loop's rounds, and the statements that tell numbers of them beforehand."""
+
+    context: Context
+    loop: Loop
+    around: tuple[str, ...]
+    """The axes that loops around this one stream."""
+    integers: Integers
+    before: list[Statement] = field(default_factory=list[Statement])
+    """Statements that are to stand before the loop."""
+    _told: dict[Expr, Bounds] = field(default_factory=dict[Expr, Bounds])
+
+    def __post_init__(self) -> None:
+        self.stream: str = self.loop.axis
+        self.inside: frozenset[str] = frozenset(
+            t for s in (self.loop, *statements(self.loop.body)) for t in targets(s)
+        )
+        inner = {s.axis for s in statements(self.loop.body) if isinstance(s, Loop)}
+        self.inner: frozenset[str] = frozenset(inner)
+        sizes = {a: self.context.kernel.axis(a).size for a in self._tiled()}
+        self.known: Knowledge = Knowledge(self.integers, sizes)
+        self._intervals = Intervals(self._edges, lambda e: bool(self.depends(e)), self.known)
+
+    def _tiled(self) -> Iterator[str]:
+        """The axes of which there is a current tile."""
+        for axis in self.context.kernel.axes:
+            if axis.kind == "par" or axis.name in (*self.around, self.stream):
+                yield axis.name
+
+    def kind(self, expr: Expr) -> Kind:
+        """The kind of an expression."""
+        return self.context.kind(expr)
+
+    def opened(self, expr: Expr) -> Expr:
+        """An expression with what coordinates, and tiles that are no numbers of tensors, are of."""
+        match expr:
+            case Var(name=name) if name in self.context.coords:
+                return self.opened(self.context.coords[name])
+            case Name(name=name):
+                item = self.context.defined.get(name)
+                if isinstance(item, Map) and item.kind in (Kind.BOOL, Kind.I32, Kind.I64):
+                    return self.opened(item.value)
+                return expr
+            case _:
+                return rebuild(expr, tuple(map(self.opened, children(expr))))
+
+    def depends(self, expr: Expr) -> frozenset[str]:
+        """The axes along which an expression varies; what rounds compute varies along the stream."""
+        found = self.context.varies(expr)
+        return found | {self.stream} if names(expr) & self.inside else found
+
+    def _edges(self, axis: str) -> Bounds:
+        """The least and the greatest coordinate that a round has of an axis."""
+        item = self.context.kernel.axis(axis)
+        if item.kind == "whole" or axis in self.inner:
+            return Int(0), Binary("-", item.size, Int(1))
+        return Apply("low", (Var(axis),)), Apply("high", (Var(axis),))
+
+    def bounds(self, expr: Expr) -> Bounds:
+        """The least and the greatest value of what does not vary along the stream."""
+        if expr not in self._told:
+            found = self._intervals(expr)
+            if found is None:
+                found = self._reduced("min", expr), self._reduced("max", expr)
+                self.known = self.known.knowing([Compare(("<=",), found)])
+            low, high = found
+            self._told[expr] = self.let("least", low), self.let("most", high)
+        return self._told[expr]
+
+    def _reduced(self, op: str, expr: Expr) -> Expr:
+        """A reduction of all lanes that exist; where an operand does not, it is taken for 0."""
+        context = self.context
+        here = both(*(p for n in sorted(names(expr)) for p in self._loaded(n)))
+        axes = context.sorted(context.varies(expr, here))
+        value = Apply("i64", (chosen(here, expr, Int(0)),))
+        base = next(iter(sorted(names(expr))), self.stream)
+        item = Fold(
+            context.fresh(f"{base}_{op}"), (), Kind.I64, op, axes, value, context.valid(axes)
+        )
+        self._add(item)
+        return Name(item.target)
+
+    def _loaded(self, tile: str) -> Iterator[Expr]:
+        """Where a tile that is loaded exists."""
+        item = self.context.defined.get(tile)
+        if isinstance(item, Load):
+            own = set(conjuncts(self.context.valid(item.axes)))
+            yield from (p for p in conjuncts(item.where) if p not in own and p != TRUE)
+
+    def some(self, expr: Expr) -> Expr:
+        """Whether a condition that does not vary along the stream holds anywhere."""
+        axes = self.context.sorted(self.context.varies(expr))
+        where = both(self.context.valid(axes), expr)
+        item = Fold(self.context.fresh("some"), (), Kind.BOOL, "any", axes, TRUE, where)
+        self._add(item)
+        return Name(item.target)
+
+    def let(self, base: str, value: Expr) -> Expr:
+        """A number with a name, if it is more than one already."""
+        if isinstance(value, Int | Value | Name) or _edge(value):
+            return value
+        name = self.context.fresh(f"{self.stream}_{base}")
+        kind = self.kind(value)
+        self._add(Let(name, value, kind))
+        self.known.lets[name] = value
+        return Value(name)
+
+    def _add(self, item: Statement) -> None:
+        self.context.add([item])
+        self.before.append(item)
+
+
+def _edge(value: Expr) -> bool:
+    return isinstance(value, Apply) and value.function in ("low", "high", "tile")
+
+
+def effects(loop: Loop) -> Iterator[Expr]:
+    """The predicates of a loop's rounds: where none has a lane, a round changes nothing.
+
+    What combines lanes along the axis brings its identity then, so that all it carries stays; what
+    is stored along the axis is written in each round.
+    """
+    for item in statements(loop.body):
+        match item:
+            case Fold(over=over, where=where) | Dot(over=over, where=where):
+                if loop.axis in over:
+                    yield where
+            case Scan(over=over, where=where) | TopK(over=over, where=where):
+                if over == loop.axis:
+                    yield where
+            case Store(guard=guard):
+                yield guard
+            case _:
+                pass
