@@ -15,10 +15,11 @@ from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
 from attnc.errors import Source
 from attnc.grammar.tiles import parse
-from attnc.ir.expr import Bool, Name
-from attnc.ir.tiles import Plan, Store
+from attnc.ir.expr import Bool, Compare, Name, Value, Var
+from attnc.ir.tiles import Load, Plan, Store
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_verify import verify
+from attnc.ir.tiles_walk import conjuncts, statements
 from attnc.modules import function_of
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.settled import settled
@@ -280,3 +281,16 @@ def test_a_loop_may_have_no_round(chosen: bool) -> None:
     known = known_of(plan, Context(plan, kernel_).facts.values)
     (store,) = (s for s in settled(plan, kernel_, known, frozenset()).body if isinstance(s, Store))
     assert store.where == (Name("any") if chosen else Bool(True))
+
+
+def test_lanes_are_tested_whatever_the_ranges_are() -> None:
+    """What says that a lane exists is not settled by itself, even where 0 may not be the least."""
+    text = test_plans.written("window_sinks").replace("let z: i64 = min(", "let z: i64 = -N + min(")
+    plan = parse(Source("a plan", text))
+    (kernel_,) = plan.kernels
+    known = known_of(plan, Context(plan, kernel_).facts.values)
+    found = statements(settled(plan, kernel_, known, frozenset()).body)
+    streamed = [s for s in found if isinstance(s, Load) and "n" in s.axes]
+    test = Compare(("<",), (Var("n"), Value("N")))
+    assert len(streamed) == 2
+    assert all(test in conjuncts(s.where) for s in streamed)

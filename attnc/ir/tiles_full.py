@@ -126,15 +126,16 @@ class Full:
             found = _both(found, rest if rows <= on else part)
         return found
 
-    def some(self, over: Iterable[str], conditions: Iterable[Expr]) -> bool:
-        """Whether some lane along parallel axes has what is asked for: that it exists.
+    def some(self, around: Round, over: Iterable[str], conditions: Iterable[Expr]) -> bool:
+        """Whether some lane along axes has what is asked for: that it exists.
 
-        Each program has rows.
+        Each program has rows, and each round of a full range has lanes.
         """
         rows = [self.axes[a] for a in over]
         tests = {TRUE, *(Compare(("<",), (Var(a.name), a.size)) for a in rows)}
         asked = {part for c in conditions for part in conjuncts(c)}
-        return all(a.kind == "par" for a in rows) and asked <= tests
+        here = all(a.kind == "par" or a.name in around.loops for a in rows)
+        return here and asked <= tests
 
     def concerns(self, around: Round, condition: Expr) -> bool:
         """Whether a condition speaks of the lanes of a loop whose round it is, and is plain."""

@@ -40,9 +40,13 @@ class Prover:
 
     def exists(self, axis: str, predicate: Expr) -> bool:
         """Whether lanes for which a predicate holds lie within the extent of an axis."""
-        return self._always(predicate, partial(self._below, axis)) and (
+        return self.tests(axis, predicate) and (
             self.begins(axis) or self._always(predicate, partial(self._least, Var(axis)))
         )
+
+    def tests(self, axis: str, condition: Expr) -> bool:
+        """Whether a condition is what says that lanes end where the extent of an axis does."""
+        return self._always(condition, partial(self._below, axis))
 
     def inside(self, index: Expr, size: Expr, predicate: Expr) -> bool:
         """Whether an index lies within a size, for lanes that exist and a predicate holds for."""

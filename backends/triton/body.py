@@ -177,7 +177,7 @@ class Body:
         if not self.around or item.op != "any" or item.target in self._aliases:
             return False
         lanes = (self._folded(item.value), self._folded(item.where))
-        return self.needless.full.some(item.over, lanes)
+        return self.needless.full.some(self.around, item.over, lanes)
 
     def _mask(self, predicate: Expr) -> Term:
         """A predicate on memory."""
@@ -429,7 +429,9 @@ class Body:
             self.around = before.inside(item)
         chosen = item.where != Bool(True)
         if chosen:
-            self.line(f"if {self._truth(item.where).text}:")
+            here = scope.names.of("round", f"{axis}_here")
+            self.line(f"{here} = {self._truth(item.where).text}")
+            self.line(f"if {here}:")
             self.depth += 1
         self._inside(item)
         self.depth -= 1 + chosen

@@ -224,7 +224,7 @@ class _Settler:
     def _tests(self, part: Expr, known: Hypotheses) -> bool:
         """Whether a condition is a test that lanes exist."""
         return isinstance(part, Compare) and any(
-            self.prover.exists(name, part) for name in self.context.mentions(part)
+            self.prover.tests(name, part) for name in self.context.mentions(part)
         )
 
     def _compared(self, expr: Compare, known: Hypotheses) -> Expr:

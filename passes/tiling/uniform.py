@@ -35,5 +35,6 @@ def prover_of(context: Context) -> Prover:
     sizes = {size for tensor in tensor_sizes(context.plan).values() for size in tensor}
     sizes |= {a.size for a in kernel.axes}
     meanings: dict[Expr, Expr] = {Value(x.name): x.value for x in context.plan.lets}
+    meanings |= {Value(name): value for name, value in context.lets.items()}
     coords = {c.name: (c.value, c.size) for c in kernel.coords}
     return Prover(axes, coords, frozenset(sizes), meanings, ranges=ranges)
