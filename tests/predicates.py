@@ -3,33 +3,66 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
 from attnc import api
-from attnc.ir.evaluation import computed
-from attnc.ir.expr import Apply, Expr, Int, Value, Var
 from attnc.ir.facts import Facts
-from attnc.ir.tiles import Kernel, Let, Loop, Plan, Statement
-from attnc.ir.walk import children, rebuild
+from attnc.ir.tiles import Plan
+from attnc.passes.tiling.invariant import Invariant
+from attnc.passes.tiling.ranges import Ranges
+from attnc.planning import planned
 from tests.agreement import function
+from tests.tallied import Tally, tally
+from tests.visited import Programs, Unsound
 
-PARAMETERS = ("a", "b", "w", "r")
-"""Integer parameters; `r` is what is divided by, and positive."""
+PARAMETERS: Final = ("a", "b", "w", "r")
+"""Integer parameters; `r` is positive."""
+AFFINE: Final = (
+    *("plain", "plain", "far", "window", "block", "number", "abs", "min", "clip", "head"),
+    *("scaled", "row", "program", "nested", "chain", "equal"),
+)
+FAMILIES: Final = {
+    "affine": AFFINE,
+    "periodic": (*AFFINE, *("beat", "mixed", "remainder", "rows") * 3),
+    "tensors": (*AFFINE, *("of head", "of row", "band", "flag", "offsets") * 3),
+    "stream": (*AFFINE, *("same", "marked", "above") * 4),
+    "two": (*AFFINE, *("outer", "inner", "near") * 4),
+    "other": (*AFFINE, *("choice", "product", "signs", "signs") * 3),
+}
+"""Kinds of comparisons by the family of conditions that they make.
+
+`affine`: inequalities of coordinates with parameters as numbers, and quotients by what is positive;
+their tiles are to be exact. `periodic`: remainders. `tensors`: numbers of each program and row.
+`stream`: numbers of what is streamed. `two`: two streamed ranks. `other`: products of coordinates,
+choices, divisors that may be negative or 0.
+"""
+TENSORS: Final = {
+    "W": "W[H]: i32",
+    "L": "L[H]: i64",
+    "F": "F[H]: bool",
+    "P": "P[M]: i32",
+    "D": "D[N]: i32",
+    "B": "B[N]: bool",
+}
+BINDINGS: Final = {"half": "w // 2", "most": "max(a, N - M)"}
+HUGE: Final = (2**31 - 1, 2**31, -(2**31), 2**40, -(2**40))
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """Which conditions are made. `affine`: those whose tiles are to be exact."""
+    """Makes conditions of one family over `h`, `m`, `n` and parameters."""
 
     rng: random.Random
-    affine: bool = True
+    family: str = "affine"
 
     def condition(self, depth: int = 2) -> str:
-        """A condition over `h`, `m`, `n` and parameters."""
+        """A condition of so many levels."""
         rng = self.rng
         if depth and rng.random() < 0.55:
             a, b = self.condition(depth - 1), self.condition(depth - 1)
@@ -40,26 +73,22 @@ class Grammar:
 
     def atom(self) -> str:
         """One comparison."""
-        rng = self.rng
-        kinds = ["plain", "plain", "far", "window", "block", "number"]
-        kinds += ["abs", "min", "clip", "head", "scaled"]
-        if not self.affine:
-            kinds += ["beat", "beat", "mixed", "remainder", "choice", "rows", "product"]
+        rng, c, number, over = self.rng, self.number(), self.number, self.divisor
         op = rng.choice(("<", "<=", ">", ">=", "=="))
-        c = self.number()
-        match rng.choice(kinds):
+        less, more = rng.choice(("<", "<=")), rng.choice((">", ">="))
+        match rng.choice(FAMILIES[self.family]):
             case "plain":
                 return f"n {op} m + {c}"
             case "far":
                 return f"{rng.choice(('n', 'm'))} {op} {c}"
             case "window":
-                return f"{c} <= m - n < {self.number()} + w"
+                return f"{c} <= m - n < {number()} + w"
             case "block":
-                return f"n // {self.divisor()} {op} m // {self.divisor()}"
+                return f"n // {over()} {op} m // {over()}"
             case "number":
-                return f"(n + {c}) // {self.divisor()} {op} {self.number()}"
+                return f"(n + {c}) // {over()} {op} {number()}"
             case "abs":
-                return f"abs(m - n + {c}) {rng.choice(('<', '<=', '>', '>='))} w"
+                return f"abs(m - n + {c}) {rng.choice((less, more))} w"
             case "min":
                 return f"n {op} {rng.choice(('min', 'max'))}(m, {c})"
             case "clip":
@@ -68,147 +97,189 @@ class Grammar:
                 return f"n {op} m - h * {rng.randint(1, 5)}"
             case "scaled":
                 return f"{rng.randint(2, 3)} * n {op} m + {c}"
+            case "row":
+                return f"m {rng.choice((op, '!='))} {c}"
+            case "program":
+                return f"h {rng.choice(('==', '!=', '<'))} {rng.randint(0, 2)}"
+            case "nested":
+                inner = f"{rng.choice(('min', 'max'))}(m - {c}, abs(m - {number()}), {number()})"
+                return f"{rng.choice(('min', 'max'))}(n, {number()}) {op} {inner}"
+            case "chain":
+                return f"{c} {less} n {less} m + {number()} {less} {number()} + N"
+            case "equal":
+                divisor = over()
+                return f"(n + {rng.randint(0, 5)}) // {divisor} == (m + {c}) // {divisor}"
             case "beat":
-                return f"(m - n) % {self.divisor()} {rng.choice(('==', '<'))} {rng.randint(0, 2)}"
+                return f"(m - n) % {over()} {rng.choice(('==', '<'))} {rng.randint(0, 2)}"
             case "mixed":
-                return f"(m - n + {c}) // {self.divisor()} {op} {rng.randint(-2, 2)}"
+                return f"(m - n + {c}) // {over()} {op} {rng.randint(-2, 2)}"
             case "remainder":
-                return f"n % {self.divisor()} {op} {rng.randint(0, 4)}"
-            case "choice":
-                return f"(n if m < {c} else n + 3) {op} m"
+                return f"n % {over()} {op} {rng.randint(0, 4)}"
             case "rows":
                 return f"abs(m % r - n % r) <= {rng.randint(0, 2)}"
-            case _:
-                return f"m * n {op} {c} * 4"
+            case "of head":
+                return f"n {op} m {rng.choice('+-')} {rng.choice(('W[h]', 'L[h]', 'abs(W[h])'))}"
+            case "of row":
+                return f"n {op} {rng.choice(('P[m]', 'P[m] + a', 'min(P[m], m)', 'P[m] * 2'))}"
+            case "band":
+                return f"{rng.choice(('P[m]', 'W[h]'))} <= n < L[h] + {c}"
+            case "flag":
+                return f"{rng.choice(('F[h]', 'not F[h]', 'W[h] > 5', 'P[m] == 3'))}"
+            case "offsets":
+                return "L[h] <= n < L[h + 1]"
+            case "same":
+                return "D[n] == P[m]"
+            case "marked":
+                return rng.choice(("B[n]", "not B[n]", "D[n] == h"))
+            case "above":
+                return f"D[n] {op} {rng.choice(('m', 'n', c))}"
+            case "outer":
+                return rng.choice((f"abs(c - h) {less} w", f"c {op} {c}", f"c {op} h + {c}"))
+            case "inner":
+                return rng.choice((f"k {op} m - {c}", f"k {op} {c}", f"k + c {op} m"))
+            case "near":
+                return f"abs(h - c) {less} {rng.randint(0, 2)} and abs(m - k) {less} w"
+            case "choice":
+                return f"(n if {rng.choice(('m', 'a', 'n'))} < {c} else n + 3) {op} m"
+            case "product":
+                return f"{rng.choice(('m * n', 'n * n', 'a * n'))} {op} {c} * 4"
+            case "signs":
+                inner = f"(n - {c}) // a {op} m // {over()}"
+                return rng.choice((inner, f"n // w {op} {number()}", "n % a == b", "a * n < m * w"))
+            case kind:
+                raise NotImplementedError(kind)
 
     def number(self) -> str:
-        """A number or a parameter."""
-        return self.rng.choice((str(self.rng.randint(0, 20)), "a", "b", "(N - M)", "(0 - a)"))
+        """A number, a parameter, or what is made of parameters and sizes."""
+        numbers = (str(self.rng.randint(0, 20)), "a", "b", "(N - M)", "(0 - a)", "half", "most")
+        return self.rng.choice(numbers)
 
     def divisor(self) -> str:
-        """What is divided by."""
+        """What is divided by, a positive number."""
         return self.rng.choice(("r", str(self.rng.randint(2, 9))))
 
 
-def spec(condition: str) -> str:
-    """A cascade whose only loop goes along `n`, where a condition holds."""
-    values = ", ".join(f"{p}: int = 1" for p in PARAMETERS)
-    return (
-        f"cascade points(A[H], C[M], X[N], {values}) -> O[H,M]:\n"
-        f"    require r > 0\n"
-        f"    O[h,m] = max[n](only(A[h] + C[m] + X[n], {condition}))\n"
-    )
+def spec(condition: str, head: str = "O[H,M]", body: str = "") -> str:
+    """A cascade with a condition; without a body, one whose only loop goes where it holds.
 
-
-def presence(condition: str) -> Any:
-    """The unoptimised function that gives 1 where a condition holds, by `h`, `m` and `n`."""
-    values = ", ".join(f"{p}: int = 1" for p in PARAMETERS)
-    text = (
-        f"cascade points(A[H], C[M], X[N], {values}) -> P[H,M,N]:\n"
-        f"    P[h,m,n] = 1 + 0 * (A[h] + C[m] + X[n]) where {condition}\n"
-    )
-    return function(api.check(text).select())
-
-
-@dataclass(frozen=True)
-class Visit:
-    """A tile that a program goes to: its first coordinate, and whether it is full."""
-
-    start: int
-    full: bool
-
-
-def loops(body: tuple[Statement, ...]) -> Iterator[Loop]:
-    """The loops of a body."""
-    yield from (s for s in body if isinstance(s, Loop))
-
-
-def visits(kernel: Kernel, tiles: Mapping[str, int], at: Mapping[str, int], values: Mapping[str, int]) -> list[Visit]:
-    """The tiles that the program that begins at `at` goes to."""
-    known: dict[str, Any] = dict(values)
-    sizes = {a.name: int(computed(a.size, known)) for a in kernel.axes}
-
-    def number(expr: Expr, low: Mapping[str, int]) -> Any:
-        return computed(_with_edges(expr, low, tiles, sizes), known)
-
-    for item in kernel.body:
-        match item:
-            case Let(name=name, value=value):
-                known[name] = number(value, at)
-            case Loop(axis=axis):
-                found: list[Visit] = []
-                for part in item.ranges:
-                    for start in range(number(part.low, at), number(part.high, at), tiles[axis]):
-                        if number(item.where, {**at, axis: start}):
-                            found.append(Visit(start, part.full))
-                return found
-            case _:
-                pass
-    raise AssertionError("there is no loop")
-
-
-def _with_edges(
-    expr: Expr, low: Mapping[str, int], tiles: Mapping[str, int], sizes: Mapping[str, int]
-) -> Expr:
-    """An expression with numbers for the edges of tiles."""
-    match expr:
-        case Apply(function="low", arguments=(Var(name=name),)):
-            return Int(low[name])
-        case Apply(function="high", arguments=(Var(name=name),)):
-            return Int(min(low[name] + tiles[name], sizes[name]) - 1)
-        case Apply(function="tile", arguments=(Var(name=name),)):
-            return Int(tiles[name])
-        case _:
-            return rebuild(
-                expr, tuple(_with_edges(c, low, tiles, sizes) for c in children(expr))
-            )
-
-
-@dataclass
-class Tally:
-    """Tiles of some programs."""
-
-    visited: int = 0
-    minimum: int = 0
-    full: int = 0
-    full_possible: int = 0
-
-
-class Unsound(AssertionError):
-    """A point is lost, a tile is gone to twice, or a full one lacks a point."""
-
-
-def tally(
-    plan: Plan, here: np.ndarray[Any, Any], tiles: Mapping[str, int], values: Mapping[str, int]
-) -> Tally:
-    """Compares what all programs go to with where points are; raises `Unsound`."""
-    (kernel,) = plan.kernels
-    found = Tally()
-    heads, rows, keys = here.shape
-    for h in range(0, heads, tiles["h"]):
-        for m in range(0, rows, tiles["m"]):
-            block = here[h : h + tiles["h"], m : m + tiles["m"]]
-            went = visits(kernel, tiles, {"h": h, "m": m}, values)
-            starts = [v.start for v in went]
-            if len(set(starts)) != len(starts):
-                raise Unsound(f"twice: {starts} at h = {h}, m = {m}")
-            if any(s % tiles["n"] or not 0 <= s < keys for s in starts):
-                raise Unsound(f"no tile: {starts} at h = {h}, m = {m}")
-            full = {v.start for v in went if v.full}
-            for n in range(0, keys, tiles["n"]):
-                part = block[..., n : n + tiles["n"]]
-                some, every = bool(part.any()), bool(part.all()) and n + tiles["n"] <= keys
-                found.minimum += some
-                found.full_possible += every
-                found.visited += n in starts
-                found.full += n in full
-                if some and n not in starts:
-                    raise Unsound(f"a point is lost in the tile {n} at h = {h}, m = {m}")
-                if n in full and not every:
-                    raise Unsound(f"the full tile {n} lacks a point at h = {h}, m = {m}")
-    return found
+    What a condition mentions is declared. A condition over `c` or `k` goes along two ranks, in
+    which `n` is counted. `; M == N` behind it is required.
+    """
+    condition, _, required = condition.partition(";")
+    two = re.search(r"\b[ck]\b", condition) is not None
+    found = {n: v for n, v in BINDINGS.items() if re.search(rf"\b{n}\b", condition)}
+    bindings = "".join(f"    {n} = {v}\n" for n, v in found.items())
+    used = [text for name, text in TENSORS.items() if f"{name}[" in condition]
+    streamed, along = ("X[C,K]", "c,k") if two else ("X[N]", "n")
+    inputs = ", ".join(("A[H]", "Q[M]", streamed, *used, *(f"{p}: int = 1" for p in PARAMETERS)))
+    body = body or f"    O[h,m] = max[{along}](only(A[h] + Q[m] + X[{along}], CONDITION))\n"
+    required = f"    require {required.strip()}\n" if required else ""
+    text = f"    require r > 0\n{required}{bindings}{body.replace('ALONG', along)}"
+    text = text.replace("CONDITION", condition)
+    if two:
+        text = re.sub(r"\bn\b", "(c * K + k)", re.sub(r"\bN\b", "(C * K)", text))
+    ranks = "C,K" if two else "N"
+    return f"cascade points({inputs}) -> {head.replace('ALONG', ranks)}:\n{text}"
 
 
 def facts(condition: str) -> Facts:
     """The checked cascade of a condition."""
     return api.check(spec(condition)).select()
+
+
+def presence(condition: str) -> Any:
+    """The unoptimised function that gives 1 where a condition holds, by all coordinates."""
+    body = "    Here[h,m,ALONG] = 1 + 0 * (A[h] + Q[m] + X[ALONG]) where CONDITION\n"
+    return function(api.check(spec(condition, "Here[H,M,ALONG]", body)).select())
+
+
+@dataclass
+class Tried:
+    """A condition with its plan, and what its programs have been seen to go to."""
+
+    condition: str
+    facts: Facts
+    plan: Plan
+    seconds: float
+    """What the pass took."""
+    tally: Tally = field(default_factory=Tally)
+
+    def trials(self, rng: random.Random, count: int) -> None:
+        """Compares so many sizes, tiles and parameters; raises `Unsound`."""
+        holds = presence(self.condition)
+        names = {s for i in self.facts.cascade.inputs for s in i.sizes if isinstance(s, str)}
+        for _ in range(count):
+            sizes = dict(zip(("H", "M"), (rng.randint(1, 3), _size(rng, 40)), strict=True))
+            sizes |= (
+                {"N": _size(rng, 40)} if "N" in names else {"C": _size(rng, 5), "K": _size(rng, 12)}
+            )
+            if "M == N" in self.condition:
+                sizes["N"] = sizes["M"]
+            values = _values(rng)
+            tensors = {i.name: _tensor(rng, i, sizes) for i in self.facts.cascade.inputs}
+            tiles = {"h": rng.choice((1, 1, 1, 1, 2)), "m": rng.choice((1, 3, 4, 8, 16))}
+            tiles |= {"n": rng.choice((1, 2, 4, 5, 8, 16)), "c": rng.choice((1, 1, 2))}
+            tiles |= {"k": rng.choice((1, 2, 3, 4, 8))}
+            (kernel,) = self.plan.kernels
+            with np.errstate(all="ignore"):
+                here = np.asarray(holds(*tensors.values(), **values)) > 0
+                try:
+                    programs = Programs(self.plan, kernel, tiles, tensors, {**sizes, **values})
+                    self.tally.add(tally(programs, here))
+                except Unsound as error:
+                    at = f"{sizes}, {values}, {tiles}"
+                    raise Unsound(f"{error}: {self.condition}\n  with {at}") from error
+
+
+def tried(condition: str, seed: int, trials: int) -> Tried:
+    """A condition compared with its points; raises `Unsound`."""
+    found = facts(condition)
+    plan = Invariant()(planned(found)[1].plan)
+    start = time.perf_counter()
+    plan = Ranges()(plan)
+    result = Tried(condition, found, plan, time.perf_counter() - start)
+    result.trials(random.Random(seed), trials)
+    return result
+
+
+def conditions(family: str, seeds: Iterator[int] | range) -> Iterator[tuple[int, str]]:
+    """Random conditions with their seeds."""
+    for seed in seeds:
+        rng = random.Random(f"{family} {seed}")
+        condition = Grammar(rng, family).condition(rng.choice((0, 1, 1, 1, 2)))
+        if family == "two":
+            condition += "" if re.search(r"\b[ck]\b", condition) else " and k <= m"
+        elif rng.random() < 0.1:
+            condition += "; M == N"
+        yield seed, condition
+
+
+def _size(rng: random.Random, most: int) -> int:
+    return rng.choice((0, 1)) if rng.random() < 0.08 else rng.randint(1, most)
+
+
+def _values(rng: random.Random) -> dict[str, int]:
+    found = {"a": rng.randint(-5, 30), "b": rng.randint(-5, 30), "w": rng.randint(-3, 25)}
+    found["r"] = rng.randint(1, 9)
+    if rng.random() < 0.1:
+        name = rng.choice(PARAMETERS)
+        number = rng.choice(HUGE)
+        found[name] = abs(number) if name == "r" else number
+    return found
+
+
+def _tensor(rng: random.Random, item: Any, sizes: dict[str, int]) -> Any:
+    shape = [sizes[s] for s in item.sizes]
+    draw = np.random.default_rng(rng.getrandbits(32))
+    match item.element:
+        case "bool":
+            return draw.random(shape) < 0.5
+        case "i32" | "i64" as element:
+            found = draw.integers(-5, 35 if item.name != "D" else 4, shape)
+            if item.name in ("P", "D") and rng.random() < 0.5:
+                found = np.sort(found % 4)
+            if found.size and rng.random() < 0.05:
+                found.flat[0] = rng.choice((2**31 - 1, -(2**31)))
+            return found.astype(element.replace("i", "int"))
+        case _:
+            return np.zeros(shape)
