@@ -13,7 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tilings", type=int, default=1, help="tilings of each case to try")
     parser.addoption("--mutants", type=int, default=15, help="mutants of each example to try")
     parser.addoption("--devices", default="some", help="kernels to compile for devices, or all")
-    parser.addoption("--predicates", type=int, default=300, help="random conditions to try")
+    parser.addoption("--predicates", type=int, default=200, help="random conditions to try")
     parser.addoption("--kills", type=int, default=60, help="processes to kill while they write")
 
 

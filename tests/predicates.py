@@ -1,25 +1,12 @@
-"""Random conditions over coordinates, and what their ranges must be, by looking at each point."""
+"""Random conditions over coordinates, and cascades whose loops have nothing else to do."""
 
 from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final
-
-import numpy as np
-
-from attnc import api
-from attnc.ir.facts import Facts
-from attnc.ir.tiles import Plan
-from attnc.passes.tiling.invariant import Invariant
-from attnc.passes.tiling.ranges import Ranges
-from attnc.planning import planned
-from tests.agreement import function
-from tests.tallied import Tally, tally
-from tests.visited import Programs, Unsound
+from dataclasses import dataclass
+from typing import Final
 
 PARAMETERS: Final = ("a", "b", "w", "r")
 """Integer parameters; `r` is positive."""
@@ -51,7 +38,6 @@ TENSORS: Final = {
     "B": "B[N]: bool",
 }
 BINDINGS: Final = {"half": "w // 2", "most": "max(a, N - M)"}
-HUGE: Final = (2**31 - 1, 2**31, -(2**31), 2**40, -(2**40))
 
 
 @dataclass(frozen=True)
@@ -182,66 +168,6 @@ def spec(condition: str, head: str = "O[H,M]", body: str = "") -> str:
     return f"cascade points({inputs}) -> {head.replace('ALONG', ranks)}:\n{text}"
 
 
-def facts(condition: str) -> Facts:
-    """The checked cascade of a condition."""
-    return api.check(spec(condition)).select()
-
-
-def presence(condition: str) -> Any:
-    """The unoptimised function that gives 1 where a condition holds, by all coordinates."""
-    body = "    Here[h,m,ALONG] = 1 + 0 * (A[h] + Q[m] + X[ALONG]) where CONDITION\n"
-    return function(api.check(spec(condition, "Here[H,M,ALONG]", body)).select())
-
-
-@dataclass
-class Tried:
-    """A condition with its plan, and what its programs have been seen to go to."""
-
-    condition: str
-    facts: Facts
-    plan: Plan
-    seconds: float
-    """What the pass took."""
-    tally: Tally = field(default_factory=Tally)
-
-    def trials(self, rng: random.Random, count: int) -> None:
-        """Compares so many sizes, tiles and parameters; raises `Unsound`."""
-        holds = presence(self.condition)
-        names = {s for i in self.facts.cascade.inputs for s in i.sizes if isinstance(s, str)}
-        for _ in range(count):
-            sizes = dict(zip(("H", "M"), (rng.randint(1, 3), _size(rng, 40)), strict=True))
-            sizes |= (
-                {"N": _size(rng, 40)} if "N" in names else {"C": _size(rng, 5), "K": _size(rng, 12)}
-            )
-            if "M == N" in self.condition:
-                sizes["N"] = sizes["M"]
-            values = _values(rng)
-            tensors = {i.name: _tensor(rng, i, sizes) for i in self.facts.cascade.inputs}
-            tiles = {"h": rng.choice((1, 1, 1, 1, 2)), "m": rng.choice((1, 3, 4, 8, 16))}
-            tiles |= {"n": rng.choice((1, 2, 4, 5, 8, 16)), "c": rng.choice((1, 1, 2))}
-            tiles |= {"k": rng.choice((1, 2, 3, 4, 8))}
-            (kernel,) = self.plan.kernels
-            with np.errstate(all="ignore"):
-                here = np.asarray(holds(*tensors.values(), **values)) > 0
-                try:
-                    programs = Programs(self.plan, kernel, tiles, tensors, {**sizes, **values})
-                    self.tally.add(tally(programs, here))
-                except Unsound as error:
-                    at = f"{sizes}, {values}, {tiles}"
-                    raise Unsound(f"{error}: {self.condition}\n  with {at}") from error
-
-
-def tried(condition: str, seed: int, trials: int) -> Tried:
-    """A condition compared with its points; raises `Unsound`."""
-    found = facts(condition)
-    plan = Invariant()(planned(found)[1].plan)
-    start = time.perf_counter()
-    plan = Ranges()(plan)
-    result = Tried(condition, found, plan, time.perf_counter() - start)
-    result.trials(random.Random(seed), trials)
-    return result
-
-
 def conditions(family: str, seeds: Iterator[int] | range) -> Iterator[tuple[int, str]]:
     """Random conditions with their seeds."""
     for seed in seeds:
@@ -252,34 +178,3 @@ def conditions(family: str, seeds: Iterator[int] | range) -> Iterator[tuple[int,
         elif rng.random() < 0.1:
             condition += "; M == N"
         yield seed, condition
-
-
-def _size(rng: random.Random, most: int) -> int:
-    return rng.choice((0, 1)) if rng.random() < 0.08 else rng.randint(1, most)
-
-
-def _values(rng: random.Random) -> dict[str, int]:
-    found = {"a": rng.randint(-5, 30), "b": rng.randint(-5, 30), "w": rng.randint(-3, 25)}
-    found["r"] = rng.randint(1, 9)
-    if rng.random() < 0.1:
-        name = rng.choice(PARAMETERS)
-        number = rng.choice(HUGE)
-        found[name] = abs(number) if name == "r" else number
-    return found
-
-
-def _tensor(rng: random.Random, item: Any, sizes: dict[str, int]) -> Any:
-    shape = [sizes[s] for s in item.sizes]
-    draw = np.random.default_rng(rng.getrandbits(32))
-    match item.element:
-        case "bool":
-            return draw.random(shape) < 0.5
-        case "i32" | "i64" as element:
-            found = draw.integers(-5, 35 if item.name != "D" else 4, shape)
-            if item.name in ("P", "D") and rng.random() < 0.5:
-                found = np.sort(found % 4)
-            if found.size and rng.random() < 0.05:
-                found.flat[0] = rng.choice((2**31 - 1, -(2**31)))
-            return found.astype(element.replace("i", "int"))
-        case _:
-            return np.zeros(shape)

@@ -73,7 +73,9 @@ class Programs:
     kernel: Kernel
     tiles: Mapping[str, int]
     tensors: Mapping[str, Array]
-    values: dict[str, Any]
+    numbers: Mapping[str, int]
+    """Sizes and parameters."""
+    values: dict[str, Array] = field(init=False)
     _made: dict[str, Array] = field(default_factory=dict[str, Array])
     _seen: dict[Expr, Array] = field(default_factory=dict[Expr, Array])
 
@@ -89,7 +91,7 @@ class Programs:
         for let in lets.values():
             known[let.name] = self._types(let.value)
             assert let.kind in (Kind.BOOL, Kind.I64), f"{let.name} is of {let.kind}"
-        self.values = {k: np.array(v) for k, v in self.values.items()}
+        self.values = {k: np.array(v) for k, v in self.numbers.items()}
         for let in self.plan.lets:
             self.values[let.name] = self(let.value)
         self._order = [a.name for a in self.kernel.axes]
@@ -175,7 +177,8 @@ class Programs:
     def _applied(function: str, found: Sequence[Array]) -> Array:
         match function:
             case "min" | "max":
-                return reduce(FOLDS[function], found)
+                extreme: Array = reduce(FOLDS[function], found)
+                return extreme
             case "clip":
                 return np.minimum(np.maximum(found[0], found[1]), found[2])
             case "abs":
@@ -185,7 +188,7 @@ class Programs:
             case "i64" | "i32":
                 return found[0].astype(function.replace("i", "int"))
             case "bool":
-                return found[0] != 0
+                return np.not_equal(found[0], 0)
             case _:
                 raise NotImplementedError(function)
 
