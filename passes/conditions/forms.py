@@ -20,8 +20,15 @@ class Forms:
 
     narrow: Callable[[Expr], bool]
     atoms: dict[str, Expr] = field(default_factory=dict[str, Expr])
+    _known: dict[Expr, Sum] = field(default_factory=dict[Expr, Sum])
 
     def of(self, expr: Expr) -> Sum:
+        """The sum that an integer expression is."""
+        if expr not in self._known:
+            self._known[expr] = self._of(expr)
+        return self._known[expr]
+
+    def _of(self, expr: Expr) -> Sum:
         """The sum that an integer expression is."""
         match expr:
             case Int(value=value):
