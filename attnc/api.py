@@ -322,7 +322,7 @@ def emit_tiled(
     """
     from attnc.backends.numpy.tiled import emit_tiled as emitted
     from attnc.passes.tiling.lower import NotLowered
-    from attnc.planning import planned, refused
+    from attnc.planning import planned, ranged, refused
 
     if dtype is not None:
         check_dtype(dtype)
@@ -338,7 +338,7 @@ def emit_tiled(
             raise UsageError(
                 f"no kernel goes through '{variable}' in pieces; what can be split: {listed}"
             )
-    return emitted(fused.plan, options)
+    return emitted(ranged(fused.plan), options)
 
 
 __all__: Sequence[str] = [

@@ -20,7 +20,7 @@ from attnc.passes.analysis.quantities import Quantities, quotient, times
 from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused
 from attnc.passes.tiling.lower import NotLowered
-from attnc.planning import planned
+from attnc.planning import planned, ranged
 from attnc.tile_data import check_tiles, tiles_of
 
 if TYPE_CHECKING:
@@ -67,14 +67,18 @@ def compiled(
     check_tiles(fused.plan, asked.tiles)
     counts, axes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
     found = plan_cost(fused.plan, separate, dtype, TILES, numbers.formulas)
+    visiting = ranged(fused.plan)
     live = numbers.largest(found.total.live())
     before = numbers.largest(written.live())
     return {
         "compiled": {
             "passes": {r: times(counts[r], axes, numbers.known) for r in ranks},
             "kernels": [
-                _kernel(kernel, cost, fused, numbers, asked)
-                for kernel, cost in zip(fused.plan.kernels, found.kernels, strict=True)
+                _kernel(kernel, cost, fused, numbers)
+                | {"tiles": tiles_of(visiting, run, numbers.known, asked.tiles, asked.data)}
+                for kernel, cost, run in zip(
+                    fused.plan.kernels, found.kernels, visiting.kernels, strict=True
+                )
             ],
             "derived": _derived(fused),
             "buffers": _buffers(found, numbers),
@@ -103,7 +107,7 @@ def _number(quantity: Mapping[str, object]) -> int | None:
 
 
 def _kernel(
-    kernel: Kernel, cost: KernelCost, fused: Fused, numbers: Quantities, asked: Asked
+    kernel: Kernel, cost: KernelCost, fused: Fused, numbers: Quantities
 ) -> dict[str, object]:
     axes = {kind: [a.name for a in kernel.axes if a.kind == kind] for kind in TILES}
     return {
@@ -120,7 +124,6 @@ def _kernel(
             "loaded": numbers.quantity(cost.loaded),
         },
         "state": numbers.largest(cost.state),
-        "tiles": tiles_of(fused.plan, kernel, numbers.known, asked.tiles, asked.data),
     }
 
 

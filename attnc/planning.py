@@ -14,7 +14,7 @@ from attnc.passes.algebra.pipeline import at_sizes
 from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
-from attnc.passes.tiling.pipeline import for_devices
+from attnc.passes.tiling.pipeline import RANGED, for_devices
 
 
 def planned(
@@ -29,6 +29,11 @@ def planned(
     """
     before = algebra(facts, at_sizes(sizes or {}))
     return before, fuse(before, sizes, pieces)
+
+
+def ranged(plan: Plan) -> Plan:
+    """A plan as it was made, with loops that go through no more than they need."""
+    return tiling(plan, RANGED)
 
 
 def for_device(

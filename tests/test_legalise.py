@@ -116,7 +116,7 @@ CALLS: dict[str, Callable[[np.random.Generator], tuple[list[Any], dict[str, Any]
 """Inputs for each text; rows without a point and points that none reads are among them."""
 
 NAMES = [*TEXTS]
-STEPS = ["tile", "invariant", "rows", "extremes", "fills", "known", "guards", "again", "dead"]
+STEPS = ["tile", "invariant", "ranges", "rows", "extremes", "fills", "known", "guards", "again", "dead"]
 """The plan as lowered, and the passes; `again` is the second run of `invariant`."""
 
 

@@ -19,7 +19,7 @@ from attnc.passes.analysis.tile_numbers import Numbers
 from attnc.passes.analysis.tile_presence import predicates
 from attnc.passes.analysis.tile_visits import innermost
 from attnc.passes.tiling.lower import NotLowered
-from attnc.planning import planned
+from attnc.planning import planned, ranged
 from attnc.tile_data import check_tiles, tile_sizes
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def tiles(facts: Facts, request: TileRequest) -> TileDrawing:
     a kernel's tiles depend on what only a run tells.
     """
     try:
-        plan = planned(facts)[1].plan
+        plan = ranged(planned(facts)[1].plan)
     except NotLowered as error:
         raise UsageError(f"this cannot be tiled yet: {error.reason}") from None
     check_tiles(plan, request.tiles)

@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from attnc.ir.expr import Apply, Binary, Bool, Choice, Compare, Expr, Int, Logical, Name, Value, Var
+from attnc.ir.expr import (
+    Apply,
+    Binary,
+    Bool,
+    Choice,
+    Compare,
+    Expr,
+    Int,
+    Logical,
+    Name,
+    Unary,
+    Value,
+    Var,
+)
 from attnc.ir.integers import Integers
 from attnc.ir.tiles import Axis, Range
 from attnc.ir.tiles_walk import conjuncts
@@ -216,7 +229,7 @@ class Prover:
                 return self.nonnegative(self.coords[name][0])
             case Apply(function="tile"):
                 return True
-            case Apply(function="low", arguments=(Var() as variable,)):
+            case Apply(function="low" | "high", arguments=(Var() as variable,)):
                 return self.nonnegative(variable)
             case Apply(function="max", arguments=arguments):
                 return any(map(self.nonnegative, arguments))
@@ -228,6 +241,8 @@ class Prover:
                 return self.nonnegative(then) and self.nonnegative(other)
             case Name() | Value() if expr in self.meanings:
                 return self.nonnegative(self.meanings[expr])
+            case Unary(op="-") | Binary(op="-") if self.integers is not None:
+                return self.integers().shows(Compare(("<=",), (ZERO, expr)))
             case _:
                 return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Value, Var
@@ -53,6 +53,8 @@ class Cover:
     size: Expr
     known: Knowledge
     let: Callable[[str, Expr], Expr]
+    whole: bool = False
+    """Whether pieces end with a tile, or with the extent: loops inside look at all of its lanes."""
     _tile: Expr = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,10 +68,15 @@ class Cover:
         `present` are the spans in which a point may be present, `absent` those in which one may be
         absent; None: no tile is known to be full.
         """
+        present = list(map(self._tight, present))
         parts = [self._visited(s) for s in present]
         where = self._where(present, parts)
         visited = self._disjoint(self._merged(parts))
-        full = [] if absent is None else self._full(self._merged(map(self._spoilt, absent)))
+        full = (
+            []
+            if absent is None
+            else self._full(self._merged(self._spoilt(self._tight(s)) for s in absent))
+        )
         return self._outside(visited, full), where
 
     # Numbers
@@ -106,6 +113,12 @@ class Cover:
         return found[0] if len(found) == 1 else Apply(function, tuple(found))
 
     # Spans as parts
+
+    def _tight(self, span: Span) -> Span:
+        """A span without bounds that any coordinate is within."""
+        lows = tuple(x for x in span.lows if not self.known.at_most(x, ZERO))
+        ends = tuple(x for x in span.ends if not self.known.at_most(self.size, x))
+        return replace(span, lows=lows, ends=ends)
 
     def _visited(self, span: Span) -> tuple[Span, Part]:
         """The tiles that a span meets, none where it has no coordinate."""
@@ -159,7 +172,11 @@ class Cover:
         last = self.let("start", self._least(*lasts)) if lasts else None
         if len(middle) > MOST:
             starts, ends = ([getattr(p, end) for p in middle] for end in ("start", "end"))
-            middle = [Part(self._within("start", self._least(*starts)), self.let("end", self._most(*ends)))]
+            middle = [
+                Part(
+                    self._within("start", self._least(*starts)), self.let("end", self._most(*ends))
+                )
+            ]
         return Parts(first, self._sorted(middle), last)
 
     def _sorted(self, parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -214,7 +231,7 @@ class Cover:
             if i + 1 < len(parts.middle):
                 before = self._most(before, self._up(part.end))
         if parts.last is not None:
-            up = self._up(parts.first) if parts.first is not None else ZERO
+            up = ZERO if parts.first is None else self._most(ZERO, self._up(parts.first))
             found.append(Part(self._within("start", self._most(up, parts.last)), self.size))
         return found
 
@@ -250,7 +267,8 @@ class Cover:
         return found
 
     def _clipped(self, part: Part, low: Expr, high: Expr | None) -> Piece:
-        end = part.end if high is None else self._least(part.end, high)
+        end = part.end if not self.whole else self._least(self.size, self._up(part.end))
+        end = end if high is None else self._least(end, high)
         return Piece(self._most(low, part.start), end)
 
 

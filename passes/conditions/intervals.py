@@ -38,14 +38,20 @@ class Intervals:
             case Binary(op="*", left=left, right=right):
                 if self.moves(left) and self.moves(right):
                     return None
-                return self._product(left, right) if self.moves(left) else self._product(right, left)
+                return (
+                    self._product(left, right) if self.moves(left) else self._product(right, left)
+                )
             case Binary(op="//" | "%", right=divisor) if self._positive(divisor):
                 return self._divided(expr)
             case Binary(op=">>", left=left, right=right) if not self.moves(right):
                 found = self(left)
-                return None if found is None else (
-                    Binary(">>", found[0], right),
-                    Binary(">>", found[1], right),
+                return (
+                    None
+                    if found is None
+                    else (
+                        Binary(">>", found[0], right),
+                        Binary(">>", found[1], right),
+                    )
                 )
             case Apply(function="min" | "max" | "clip" as function, arguments=arguments):
                 parts = [self(a) for a in arguments]

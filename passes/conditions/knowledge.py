@@ -109,7 +109,9 @@ class Knowledge:
                         return self._under(x, y, more)
                     case _:
                         return False
-            case Binary(op="*", left=Apply(function="ceildiv", arguments=(x, t)), right=u) if t == u:
+            case Binary(op="*", left=Apply(function="ceildiv", arguments=(x, t)), right=u) if (
+                t == u
+            ):
                 match b:
                     case Binary(
                         op="*", left=Apply(function="ceildiv", arguments=(y, v)), right=w
@@ -135,7 +137,9 @@ class Knowledge:
                 return all(self._under(a, x, more) for x in arguments)
             case Choice(then=then, other=other):
                 return self._under(a, then, more) and self._under(a, other, more)
-            case Binary(op="*", left=Apply(function="ceildiv", arguments=(x, t)), right=u) if t == u:
+            case Binary(op="*", left=Apply(function="ceildiv", arguments=(x, t)), right=u) if (
+                t == u
+            ):
                 return self._tile(t) and self._under(a, x, more)
             case Binary(op="*", left=Binary(op="//", left=x, right=t), right=u) if t == u:
                 return a == Int(0) and self._tile(t) and self._under(a, x, more)
@@ -199,9 +203,7 @@ class Knowledge:
             case Apply(function="tile"):
                 return True
             case expr:
-                return expr in self.sizes.values() or self._asked(
-                    Compare(("<",), (Int(0), expr))
-                )
+                return expr in self.sizes.values() or self._asked(Compare(("<",), (Int(0), expr)))
 
     def _by_values(self, form: Sum) -> bool:
         """Whether the prover of integers knows it, where there are no edges of tiles."""
@@ -209,7 +211,10 @@ class Knowledge:
             nodes = subexpressions(self._forms.atoms[text])
             if any(not isinstance(n, Int | Value | Binary | Apply) or _edge(n) for n in nodes):
                 return False
-            if any(isinstance(n, Value) and n.name in self.lets for n in subexpressions(self._forms.atoms[text])):
+            if any(
+                isinstance(n, Value) and n.name in self.lets
+                for n in subexpressions(self._forms.atoms[text])
+            ):
                 return False
         left, right = self._forms.sides(form)
         return self._asked(Compare(("<=",), (left, right)))

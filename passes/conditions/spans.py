@@ -31,12 +31,12 @@ class Round(Lanes, Protocol):
         """What is known of numbers of the whole tile."""
         ...
 
-    def bounds(self, expr: Expr) -> tuple[Expr, Expr]:
-        """The least and the greatest value of what does not vary along the stream."""
+    def bounds(self, expr: Expr) -> tuple[Expr, Expr] | None:
+        """The least and the greatest value of what does not vary along the stream, if known."""
         ...
 
-    def some(self, expr: Expr) -> Expr:
-        """Whether a condition that does not vary along the stream holds anywhere."""
+    def some(self, expr: Expr) -> Expr | None:
+        """Whether a condition that does not vary along the stream holds anywhere, if known."""
         ...
 
 
@@ -93,7 +93,8 @@ class Solver:
                     elif self.round.stream in axes:
                         self._open = True
                     else:
-                        guards.append(self.round.some(expr))
+                        some = self.round.some(expr)
+                        guards += [] if some is None else [some]
         self.known: Knowledge = self.round.known.knowing(guards)
         beats, forms = self._beats(forms)
         left = self._without_rows(forms)
@@ -253,7 +254,10 @@ class Solver:
             case _ if self._kind(atom) == "both":
                 return None
             case _:
-                low, high = map(self.forms.of, self.round.bounds(expr))
+                bounds = self.round.bounds(expr)
+                if bounds is None:
+                    return None
+                low, high = map(self.forms.of, bounds)
                 return [less(x, low), less(high, x)]
 
     # The stream
@@ -359,7 +363,9 @@ class Solver:
             last = _last(first.period)
             high = joined("min", [b.high for b in group if b.high != last]) or last
             of, expr = self.forms.of, self.forms.expr
-            start = Binary("*", Binary("//", expr(less(of(most), of(low))), first.period), first.period)
+            start = Binary(
+                "*", Binary("//", expr(less(of(most), of(low))), first.period), first.period
+            )
             inside = plus(of(start), of(high))
             found.append(Compare(("<=",), (least, expr(inside))))
             nonempty = Compare(("<=",), (low, high))
@@ -408,8 +414,8 @@ class Solver:
         `alone`: it is the stream's, and nothing else moves, so that its ends are what counts.
         """
         if self.round.stream not in self.round.depends(atom):
-            low, high = self.round.bounds(atom)
-            return self.forms.of(low), self.forms.of(high)
+            found = self.round.bounds(atom)
+            return None if found is None else (self.forms.of(found[0]), self.forms.of(found[1]))
         if atom != Var(self.round.stream):
             return None
         low, high = Apply("low", (atom,)), Apply("high", (atom,))

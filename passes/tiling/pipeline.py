@@ -16,12 +16,16 @@ from attnc.passes.tiling.legalise import Dead
 from attnc.passes.tiling.matrix import MatrixOperands
 from attnc.passes.tiling.pack import Pack
 from attnc.passes.tiling.preload import Preload
+from attnc.passes.tiling.ranges import Ranges
 from attnc.passes.tiling.rows import Rows
 from attnc.passes.tiling.units import Units
 from attnc.passes.tiling.witness import Witness
 
+RANGED: Final[tuple[PlanPass, ...]] = (Invariant(), Ranges())
+"""What makes loops go through no more than they need, with predicates as they are."""
+
 TILING: Final[tuple[PlanPass, ...]] = (
-    Invariant(),
+    *RANGED,
     Rows(),
     Extremes(),
     Fills(),
@@ -30,8 +34,8 @@ TILING: Final[tuple[PlanPass, ...]] = (
     Invariant(),
     Dead(),
 )
-"""What loops need not do anew goes first, so that the rest is known to stay. Rows are told while
-predicates are still there; then these become fills, extremes first, since what is computed from
+"""What loops need not do anew goes first, so that the rest is known to stay. Predicates become
+ranges of loops, and rows are told, while they are still there; then these become fills, extremes first, since what is computed from
 filled values needs none of its own; fills and guards that others imply go. What fills have brought
 into loops leaves them again."""
 

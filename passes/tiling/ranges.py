@@ -82,10 +82,10 @@ def _ranged(
     absent = None
     if not _in_order(loop):
         absent, given = _absent(rounds, predicates)
-    cover = Cover(loop.axis, axis.size, rounds.known, rounds.let)
+    cover = Cover(loop.axis, axis.size, rounds.known, rounds.let, whole=bool(rounds.inner))
     pieces, where = cover(present, absent)
     kept = [p for p in pieces if not rounds.known.at_most(p.high, p.low)]
-    ranges = tuple(Range(p.low, p.high, full=p.full) for p in kept)
+    ranges = tuple(Range(p.low, p.high, full=p.full) for p in kept) or (Range(Int(0), Int(0)),)
     full = any(r.full for r in ranges)
     found = replace(loop, ranges=ranges, given=tuple(given) if full else (), where=where)
     return _needed(rounds.before, found), found
@@ -165,7 +165,9 @@ def _absent(
 ) -> tuple[list[Span] | None, dict[Expr, None]]:
     """Where any predicate may not hold, and what holds elsewhere; None where that is not known."""
     found: list[Span] = []
-    given: dict[Expr, None] = {Compare(("<",), (Var(rounds.stream), _size(rounds, rounds.stream))): None}
+    given: dict[Expr, None] = {
+        Compare(("<",), (Var(rounds.stream), _size(rounds, rounds.stream))): None
+    }
     for axis in rounds.around:  # tiles of loops around this one may reach beyond the extent
         size, edge = _size(rounds, axis), Apply("low", (Var(axis),))
         end = Binary("+", edge, Apply("tile", (Var(axis),)))
@@ -191,5 +193,3 @@ def _absent(
 
 def _size(rounds: Rounds, axis: str) -> Expr:
     return rounds.context.kernel.axis(axis).size
-
-

@@ -76,10 +76,12 @@ class Rounds:
             return Int(0), Binary("-", item.size, Int(1))
         return Apply("low", (Var(axis),)), Apply("high", (Var(axis),))
 
-    def bounds(self, expr: Expr) -> Bounds:
-        """The least and the greatest value of what does not vary along the stream."""
+    def bounds(self, expr: Expr) -> Bounds | None:
+        """The least and the greatest value of what does not vary along the stream, if known."""
         if expr not in self._told:
             found = self._intervals(expr)
+            if found is None and self.depends(expr) & self.inner:
+                return None  # of which there are no tiles before the loop
             if found is None:
                 found = self._reduced("min", expr), self._reduced("max", expr)
                 self.known = self.known.knowing([Compare(("<=",), found)])
@@ -107,8 +109,10 @@ class Rounds:
             own = set(conjuncts(self.context.valid(item.axes)))
             yield from (p for p in conjuncts(item.where) if p not in own and p != TRUE)
 
-    def some(self, expr: Expr) -> Expr:
-        """Whether a condition that does not vary along the stream holds anywhere."""
+    def some(self, expr: Expr) -> Expr | None:
+        """Whether a condition that does not vary along the stream holds anywhere, if known."""
+        if self.depends(expr) & self.inner:
+            return None
         axes = self.context.sorted(self.context.varies(expr))
         where = both(self.context.valid(axes), expr)
         item = Fold(self.context.fresh("some"), (), Kind.BOOL, "any", axes, TRUE, where)

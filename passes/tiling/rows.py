@@ -15,6 +15,7 @@ from attnc.ir.tiles import (
     Loop,
     Map,
     Plan,
+    Range,
     Statement,
     Store,
 )
@@ -353,8 +354,13 @@ class _Teller:
                 body = _started(body, carry.name)
                 last = Name(inner)
             carry = replace(carry, next=last)
-            given, where = tuple(map(swap, loop.given)), swap(loop.where)
-            turn = Loop(loop.axis, loop.ranges, (carry,), (*own, *body), given, where=where)
+            turn = Loop(loop.axis, loop.ranges, (carry,), (*own, *body))
+            if loop is self.flag.loops[0]:  # else what tells its ranges is in the loop around it
+                given, where = tuple(map(swap, loop.given)), swap(loop.where)
+                turn = replace(turn, given=given, where=where)
+            else:
+                size = context.kernel.axis(loop.axis).size
+                turn = replace(turn, ranges=(Range(Int(0), size),))
             body, inner = (turn,), carry.name
         block = If(missing, _started(body, flag.name), (replace(flag, next=Name(inner)),))
         statements_: tuple[Statement, ...] = (stands, *([rest] if axes else []), block)
