@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import gcd
 from typing import Final, Protocol
 
 from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Name, Var
-from attnc.ir.polynomials import ONE, Sum, less, plus, times
+from attnc.ir.polynomials import ONE, Sum, common, less, plus, shared, tight, times
 from attnc.ir.tiles_walk import names
 from attnc.passes.conditions.forms import Forms, constant, factor, mentioned
 from attnc.passes.conditions.knowledge import Knowledge
@@ -205,13 +206,27 @@ class Solver:
             for j, (b, high) in enumerate(highs):
                 if i >= first and j >= last:
                     continue  # the variable has some value
-                new = plus(times(b, low), times(a, high))
+                new = self._reduced(plus(times(b, low), times(a, high)))
                 number = constant(new)
                 if number is not None and number < 0:
                     return None
                 if number is None and new not in found:
                     found.append(new)
         return found
+
+    def _reduced(self, form: Sum) -> Sum:
+        """The same inequality without factors that all of its products have and that are positive.
+
+        Numbers stay small, so that bounds do not overflow. What is left is a whole number, so its
+        constant is rounded down.
+        """
+        shares = [c for m, c in form.items() if m != ONE]
+        if shares:
+            form = tight(form, gcd(*shares))
+        for atom in common(form) if ONE not in form else ():
+            while atom in common(form) and self._positive({(atom,): 1}):
+                form = shared(form, atom)
+        return form
 
     def _side(
         self,
