@@ -108,10 +108,21 @@ def test_a_window_with_sinks() -> None:
             assert left + item.width <= paper.width
 
 
+def test_a_range_goes_on_to_the_end_of_its_last_tile() -> None:
+    """Where nothing tests `within`, lanes behind the end of a range are lanes like others."""
+    short = ("for n in [0, z) partial", "for n in [0, min(sinks, z)) partial")
+    loop, _ = drawn("window_sinks", WINDOW, {"x": 16, "n": 16}, (short,))
+    assert not loop.panels[0].missed().any()
+    assert loop.panels[0].visits[0].columns == ((0, 16),)
+    tested = ("reduce[any,n](true) where n < N", "reduce[any,n](true) where n < N and within(n)")
+    loop, _ = drawn("window_sinks", WINDOW, {"x": 16, "n": 16}, (short, tested))
+    assert loop.panels[0].missed()[:, 4:16].any()
+
+
 def test_what_is_wrong_shows() -> None:
     """A point that is left out, and a tile for nothing."""
     tiles = {"x": 16, "n": 16}
-    short = ("min(N, high(m) + off + 1))\n", "min(N, low(m) + off + 1))\n")
+    short = ("min(N, high(m) + off + 1))\n", "min(N, low(m) + off - 16))\n")
     loop, scene = drawn("window_sinks", WINDOW, tiles, (short,))
     assert loop.panels[0].missed().any()
     assert "counts, and is not visited" in texts(scene)

@@ -43,10 +43,14 @@ class LoopPicture:
     frame: Frame
     loop: Innermost
     request: TileRequest
+    cut: bool = False
+    """Whether lanes of a tile behind the end of its range are left out."""
 
     def tiles(self) -> LoopTiles:
         kernel, frame = self.numbers.kernel, self.frame
         tested = predicates(self.numbers, self.loop)
+        conditions = (n for parts in tested for c in parts for n in subexpressions(c))
+        self.cut = any(map(_within, conditions))
         matter = self.numbers.mentioned(*itertools.chain(*tested), *self._bounds())
         self.numbers.check(*itertools.chain(*tested))
         column = self.loop.loop.axis
@@ -73,11 +77,19 @@ class LoopPicture:
 
     def _told(self, tested: Sequence[Expr]) -> str:
         """What is tested, without what holds for all points or for none, and names opened."""
-        parts = [part for condition in tested for part in conjuncts(self._opened(condition))]
+        said = [p for condition in tested for p in conjuncts(condition) if not self._always(p)]
+        parts = [part for condition in said for part in conjuncts(self._opened(condition))]
         shown = [
             p for p in parts if self._counts(p) and not self.numbers.is_extent(p) and not _within(p)
         ]
         return printer.expression(both(*shown)) if shown else ""
+
+    def _always(self, condition: Expr) -> bool:
+        """Whether a condition that does not vary along the columns holds at these sizes."""
+        axis = self.loop.loop.axis
+        if axis in self.numbers.mentioned(condition) or self.numbers.is_extent(condition):
+            return False
+        return bool(np.all(self.frame.number(condition)))
 
     def _counts(self, condition: Expr) -> bool:
         return bool(self.numbers.mentioned(condition)) or any(
@@ -231,8 +243,9 @@ class LoopPicture:
             before = 0
             for outer in flat:
                 before = before * (int(self.frame.along[outer].last) + 1) + int(starts[outer][at])
-            first, end, by = int(starts[axis][at]), int(last[at]) + 1, int(step[at])
-            lanes = range(first, min(end, first + along[axis].tile * by, size), by)
+            first, by = int(starts[axis][at]), int(step[at])
+            end = min(first + along[axis].tile * by, size)
+            lanes = range(first, min(end, int(last[at]) + 1) if self.cut else end, by)
             if not lanes:
                 continue
             base = before * size
