@@ -80,6 +80,9 @@ def main() -> None:
                 print(f"{family} {seed}: {error}", flush=True)
         print(share.row(family), flush=True)
     for family, share in shares.items():
+        if share.total.around:
+            around = share.total.around / share.total.around_minimum
+            print(f"\n{family}: {around:.2f} rounds of loops around others, for each with a point")
         print(f"\n{family}: tiles in vain, then seconds")
         for number, condition in (*share.loose, *share.slow):
             print(f"  {number:8.3f}  {condition}")

@@ -19,6 +19,9 @@ class Tally:
     minimum: int = 0
     full: int = 0
     full_possible: int = 0
+    around: int = 0
+    """Rounds of loops around others."""
+    around_minimum: int = 0
 
     def add(self, other: Tally) -> None:
         """Counts those of others, too."""
@@ -26,6 +29,8 @@ class Tally:
         self.minimum += other.minimum
         self.full += other.full
         self.full_possible += other.full_possible
+        self.around += other.around
+        self.around_minimum += other.around_minimum
 
     @property
     def exact(self) -> bool:
@@ -40,20 +45,29 @@ def tally(programs: Programs, here: Array) -> Tally:
     """
     axes = programs.kernel.axes
     assert here.ndim == len(axes)
-    some = _blocked(programs, here, reaching=False).any(_lanes(axes))
-    every = _blocked(programs, here, reaching=True).all(_lanes(axes))
-    streamed = {a.name for a in axes if a.kind == "stream"}
-    found = Tally()
-    loops = [v for v in programs.visits() if set(v.axes) == streamed]
-    if not loops:
-        raise Unsound("there is no loop")
-    for loop in loops:
-        visited, full = (
-            np.broadcast_to(x.squeeze(_lanes(axes)), some.shape) for x in (loop.visited, loop.full)
+    some = np.asarray(_blocked(programs, here, reaching=False).any(_lanes(axes)))
+    every = np.asarray(_blocked(programs, here, reaching=True).all(_lanes(axes)))
+    names = [a.name for a in axes]
+    found, whole = Tally(), False
+    for loop in programs.visits():
+        inner = tuple(
+            i for i, a in enumerate(axes) if a.kind == "stream" and a.name not in loop.axes
         )
-        _check(some & ~visited, "a point is lost", axes)
-        _check(full & ~every, "a full tile lacks a point", axes)
-        found.add(Tally(*(int(np.count_nonzero(x)) for x in (visited, some, full, every))))
+        need = some.any(inner, keepdims=True)
+        visited, full = (
+            np.broadcast_to(x.squeeze(_lanes(axes)), need.shape) for x in (loop.visited, loop.full)
+        )
+        _check(need & ~visited, "a point is lost", names)
+        counts = [int(np.count_nonzero(x)) for x in (visited, need)]
+        if inner:
+            found.add(Tally(around=counts[0], around_minimum=counts[1]))
+            continue
+        whole = True
+        _check(full & ~every, "a full tile lacks a point", names)
+        counts += [int(np.count_nonzero(x)) for x in (full, every)]
+        found.add(Tally(*counts))
+    if not whole:
+        raise Unsound("there is no loop")
     return found
 
 
@@ -79,8 +93,8 @@ def _blocked(programs: Programs, here: Array, *, reaching: bool) -> Array:
     return here.reshape(shape)
 
 
-def _check(wrong: Array, message: str, axes: Sequence[Axis]) -> None:
+def _check(wrong: Array, message: str, names: Sequence[str]) -> None:
     if np.any(wrong):
         place = next(zip(*np.nonzero(wrong), strict=True))
-        tile = ", ".join(f"{a.name}: {int(i)}" for a, i in zip(axes, place, strict=True))
+        tile = ", ".join(f"{a}: {int(i)}" for a, i in zip(names, place, strict=True))
         raise Unsound(f"{message} in the tile {{{tile}}}")

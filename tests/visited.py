@@ -86,6 +86,7 @@ class Programs:
         }
         kinds = {name: item.kind for name, item in self._defined.items()}
         lets = {s.name: s for s in statements(self.kernel.body) if isinstance(s, Let)}
+        self._lets = {name: let.value for name, let in lets.items()}
         known = dict(facts.values)
         self._types = TileTypes(known, facts.types, kinds)
         for let in lets.values():
@@ -129,7 +130,7 @@ class Programs:
             case Int(value=value) | Bool(value=value):
                 return np.array(value)
             case Value(name=name):
-                return self.values[name]
+                return self.values[name] if name in self.values else self(self._lets[name])
             case Var(name=name):
                 return self.lanes[name]
             case Name(name=name):
@@ -241,8 +242,6 @@ class Programs:
     ) -> Iterator[Visits]:
         for item in body:
             match item:
-                case Let(name=name, value=value):
-                    self.values[name] = self(value)
                 case Loop(axis=axis):
                     found = self._loop(item, (*around, axis), here)
                     yield found
