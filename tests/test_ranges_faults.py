@@ -22,7 +22,6 @@ from attnc.passes.conditions.intervals import Intervals
 from attnc.passes.conditions.knowledge import Knowledge
 from attnc.passes.conditions.normal import Normal
 from attnc.passes.conditions.spans import Solver
-from attnc.passes.tiling import ranges
 from attnc.passes.tiling.ranges import Ranges
 from attnc.passes.tiling.rounds import Rounds
 from tests.tried import Trial, compared, streaming, trials
@@ -352,7 +351,7 @@ FAULTS = {
     "a factor that may be negative": Fault(Intervals, "_product", unsigned, REMAINDERS),
     "the least for the greatest of a tensor": Fault(Rounds, "_reduced", one_reduction, HEADS),
     "numbers that do not exist": Fault(Rounds, "_loaded", always(()), HEADS),
-    "conditions that are opened away": Fault(ranges, "_opened", always([]), BANDS),
+    "conditions that are left out": Fault(Normal, "all", always([()]), BANDS),
 }
 
 
