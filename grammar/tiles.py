@@ -8,6 +8,7 @@ expression of a kernel may use are of one namespace: values, axes, coordinates a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -253,7 +254,6 @@ class _Reader:
                 ranges=tuple(
                     Range(names(r.low), names(r.high), r.full, names(r.step)) for r in item.ranges
                 ),
-                where=names(item.where),
             )
         else:
             item = replace(item, condition=names(item.condition))
@@ -279,7 +279,11 @@ class _Reader:
                         self.report.error(message, self._at(block, carry.name))
                     self.blocks[-1].names.known[carry.name] = block.names.known[carry.name]
                 carries = tuple(replace(c, next=block.nexts.get(c.name, c.next)) for c in carries)
-                self._add(replace(item, carries=carries, body=body))
+                item = replace(item, carries=carries, body=body)
+                if isinstance(item, Loop):  # which may read what the body defines
+                    with suppress(Lost):
+                        item = replace(item, where=block.names(item.where))
+                self._add(item)
 
     def _at(self, block: _Block, name: str) -> Span:
         return block.names.known[name].place

@@ -146,7 +146,7 @@ REFUSED = [
     ("N) partial", "N) half", "half", "unexpected 'half': a range"),
     ("N) partial", "N) stop 2 partial", "stop", "unexpected 'stop': behind a range"),
     ("for n in", "for n up in", "up", "unexpected 'up': a loop"),
-    ("N) partial", "N) partial where s == 0", "s ==", "unknown name 's'"),
+    ("N) partial", "N) partial where left == 0", "left ==", "unknown name 'left'"),
     ("for n in", "for k in", "k in", "unknown axis 'k'"),
     ("over m", "for m", "for m", "unexpected 'for': behind what absent"),
     ("store O", "store add O", "add", "unexpected 'add': how to store"),

@@ -200,8 +200,9 @@ class Loop:
     extent itself holds for all lanes. `ordered`: the tiles need their order, the first one first;
     else they may run in any. `backward`: the last tile of the last range is first.
 
-    `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile,
-    too: a round in whose tile it does not hold is left out.
+    `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile
+    and of what the first statements of the body define, too: where it does not hold, the rest of
+    the round is left out.
     """
 
     axis: str

@@ -49,7 +49,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import PARAMETERS, loaded_types, tensor_sizes
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_prove import Prover, bare
-from attnc.ir.tiles_walk import conjuncts, statements
+from attnc.ir.tiles_walk import ahead, conjuncts, expressions, names, statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, join, number
 from attnc.ir.typing import IllTyped, Types
 from attnc.ir.walk import children, subexpressions
@@ -541,11 +541,17 @@ class _Body:
                 raise self.wrong(f"{carry.name} would carry tiles of {item.axis} out of its loop")
         for condition in item.given:
             inner.condition(condition)
-        inner._whole(item.where, "which rounds a loop has")
-        inner.condition(item.where)
         if self._ordered_rounds(item):  # rounds before have stored
             inner.stores |= _stored(item.body)
         self._block(item, inner)
+        carried = {c.name for c in item.carries}
+        if names(item.where) & carried or any(
+            isinstance(s, Store) or names(*expressions(s)) & carried
+            for s in item.body[: ahead(item)]
+        ):
+            raise self.wrong("which rounds a loop has depends on what it does in them")
+        inner._whole(item.where, "which rounds a loop has")
+        inner.condition(item.where)
 
     def _block(self, item: Loop | If, inner: _Body) -> None:
         """What a block carries, and its body."""

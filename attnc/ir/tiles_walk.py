@@ -104,6 +104,13 @@ def targets(item: Statement) -> tuple[str, ...]:
             return (item.target,)
 
 
+def ahead(loop: Loop) -> int:
+    """How many statements of a loop tell whether a round is left out; they come first."""
+    wanted = names(loop.where)
+    places = (i for i, s in enumerate(loop.body) if wanted.intersection(targets(s)))
+    return max(places, default=-1) + 1
+
+
 def names(*exprs: Expr) -> set[str]:
     """The tiles in some expressions."""
     return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}

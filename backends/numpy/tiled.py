@@ -67,7 +67,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_full import Full, Round
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_walk import in_turn, scanned
+from attnc.ir.tiles_walk import ahead, in_turn, scanned
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -529,9 +529,6 @@ class TiledFunction(Function):
         self._starts(item.carries, depth)
         for parts in in_turn(item, self.tile_kind(item.axis)):
             self._for(item, parts, depth)
-            if item.where != Bool(True):
-                self._line(f"if not ({self._text(item.where, depth + 1)}):", depth + 1)
-                self._line("continue", depth + 2)
             before = self._around, set(self._true)
             if parts[0].full:
                 self._checked_full(item, depth + 1)
@@ -548,8 +545,18 @@ class TiledFunction(Function):
             self._define(carry.name, carry.axes, carry.kind, text, depth)
 
     def _inside(self, item: Loop | If, depth: int) -> None:
-        """The body of a block and the next values of what it carries."""
-        self._statements(item.body, depth)
+        """The body of a block and the next values of what it carries.
+
+        Of a loop that leaves out rounds, the statements that tell so come before a test.
+        """
+        body = item.body
+        if isinstance(item, Loop) and item.where != Bool(True):
+            first = ahead(item)
+            self._statements(body[:first], depth)
+            self._line(f"if not ({self._text(item.where, depth)}):", depth)
+            self._line("continue", depth + 1)
+            body = body[first:]
+        self._statements(body, depth)
         nexts = [self._next(c, depth) for c in item.carries]
         names = [self.tile(c.name) for c in item.carries]
         if names:

@@ -36,7 +36,7 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_full import Round
-from attnc.ir.tiles_walk import expressions, in_turn, names
+from attnc.ir.tiles_walk import ahead, expressions, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
 from attnc.ir.walk import children
@@ -93,12 +93,12 @@ class Body:
 
     def statements(self, body: Sequence[Statement], found: Updates | None = None) -> None:
         """Prints statements in order."""
-        self._ahead(found, -1)
+        self._after(found, -1)
         for place, item in enumerate(body):
             self._statement(item)
-            self._ahead(found, place)
+            self._after(found, place)
 
-    def _ahead(self, found: Updates | None, place: int) -> None:
+    def _after(self, found: Updates | None, place: int) -> None:
         """What is added to products that come later."""
         for item, addend in found.early.get(place, []) if found else []:
             matrix = self.products.matrices[self.products.sums[item.target][0].target]
@@ -380,15 +380,28 @@ class Body:
             self.scope.tiles[carry.name] = Term(python, axes, HELD[carry.kind])
 
     def _inside(self, item: Loop | If) -> None:
-        """The body of a block, and what it carries brought along."""
+        """The body of a block, and what it carries brought along.
+
+        Of a loop that leaves out rounds, the statements that tell so come before a test.
+        """
         before, same, true = self._aliases, self._same, self._true
         self._same, self._true = dict(same), set(true)
         sums = {t: addend for t, (_, addend) in self.products.sums.items()}
         found = updates(item.body, item.carries, sums)
+        tested = isinstance(item, Loop) and item.where != Bool(True)
+        first = 0
+        if isinstance(item, Loop) and tested:
+            first = ahead(item)
+            self.statements(item.body[:first])
+            here = self.scope.names.of("round", f"{item.axis}_here")
+            self.line(f"{here} = {self._truth(item.where).text}")
+            self.line(f"if {here}:")
+            self.depth += 1
         self._aliases = {**before, **found.aliases}
-        self.statements(item.body, found)
+        self.statements(item.body[first:], found.since(first))
         self._nexts([c for c in item.carries if c.name not in found.aliases.values()])
         self._aliases, self._same, self._true = before, same, true
+        self.depth -= tested
 
     def _nexts(self, carries: Sequence[Carry]) -> None:
         """What a block carries, for the next round; all at once where one reads another."""
@@ -427,14 +440,8 @@ class Body:
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
         if parts[0].full:
             self.around = before.inside(item)
-        chosen = item.where != Bool(True)
-        if chosen:
-            here = scope.names.of("round", f"{axis}_here")
-            self.line(f"{here} = {self._truth(item.where).text}")
-            self.line(f"if {here}:")
-            self.depth += 1
         self._inside(item)
-        self.depth -= 1 + chosen
+        self.depth -= 1
         self.around = before
         scope.ends.pop(axis, None)
         if known is not None:

@@ -26,6 +26,13 @@ class Updates:
     )
     """What is added to a product, after which statement it is computed."""
 
+    def since(self, first: int) -> Updates:
+        """The same for what is left of a block from a statement on."""
+        early: dict[int, list[tuple[Map, Expr]]] = {}
+        for place, items in sorted(self.early.items()):
+            early.setdefault(max(place - first, -1), []).extend(items)
+        return Updates(self.aliases, early)
+
 
 def updates(
     body: tuple[Statement, ...], carries: tuple[Carry, ...], sums: Mapping[str, Expr]

@@ -219,7 +219,7 @@ class Cover:
     def _disjoint(self, parts: Parts) -> list[Part]:
         """Parts, each of which begins where the tiles of those before it have ended."""
         found: list[Part] = []
-        before = ZERO
+        before: Expr = ZERO
         if parts.first is not None:
             found.append(Part(ZERO, parts.first))
             before = self._most(ZERO, self._up(parts.first)) if parts.middle else ZERO
@@ -237,7 +237,7 @@ class Cover:
 
     def _full(self, absent: Parts) -> list[Piece]:
         """What is left between parts in which a point may be absent, in whole tiles."""
-        low = ZERO if absent.first is None else absent.first
+        low: Expr = ZERO if absent.first is None else absent.first
         end = self._down(self.size)
         if absent.last is not None:
             end = self._least(end, absent.last)

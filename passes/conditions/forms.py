@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from attnc.ir import printer
 from attnc.ir.expr import Apply, Binary, Expr, Int, Unary
@@ -52,13 +53,12 @@ class Forms:
             case _:
                 return self.atom(expr)
 
-    def _divided(self, op: str, left: Sum, right: Sum) -> Sum:
+    def _divided(self, op: Literal["//", "%"], left: Sum, right: Sum) -> Sum:
         if right == {ONE: 1}:
             return left if op == "//" else {}
         a, b = left.get(ONE, 0), right.get(ONE, 0)
         if left.keys() <= {ONE} and right.keys() == {ONE}:
             return number(a // b if op == "//" else a % b)
-        assert op in ("//", "%")
         return self.atom(Binary(op, self.expr(left), self.expr(right)))
 
     def atom(self, expr: Expr) -> Sum:

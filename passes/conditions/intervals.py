@@ -63,10 +63,9 @@ class Intervals:
                 found = self(operand)
                 if found is None:
                     return None
-                low, high = found
-                return Apply("max", (low, Unary("-", high), Int(0))), Apply(
-                    "max", (Unary("-", low), high)
-                )
+                below, above = found
+                least = Apply("max", (below, Unary("-", above), Int(0)))
+                return least, Apply("max", (Unary("-", below), above))
             case Choice(then=then, other=other):
                 a, b = self(then), self(other)
                 if a is None or b is None:

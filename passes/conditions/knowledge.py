@@ -64,7 +64,7 @@ class Knowledge:
             case "<":
                 return self.at_most(Binary("+", left, Int(1)), right)
             case ">" | ">=":
-                return self._pair({">": "<", ">=": "<="}[op], right, more)
+                return self._pair({">": "<", ">=": "<="}[op], right, left)
             case _:
                 return False
 

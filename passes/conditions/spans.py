@@ -293,7 +293,7 @@ class Solver:
                     else:
                         self._bound(form, text, lows, ends)
                 case _:
-                    self._open = True
+                    self._open = self._open or (self._hard(form) and not self._always(form, moving))
         lows, ends = list(dict.fromkeys(lows)), list(dict.fromkeys(ends))
         tests = self._tests(beats, lows, ends)
         return Span(
@@ -304,6 +304,23 @@ class Solver:
             self._open,
             tuple(dict.fromkeys(self._assumed)),
         )
+
+    def _hard(self, form: Sum) -> bool:
+        """Whether a sum is of more than coordinates, their quotients and remainders."""
+        moving = [[t for t in p if self._kind(t) != "number"] for p in form]
+        atoms = (self.forms.atoms[t] for texts in moving for t in texts)
+        plain = all(isinstance(a, Var) or _divides(a) for a in atoms)
+        return not plain or any(len(texts) > 1 for texts in moving)
+
+    def _always(self, form: Sum, moving: Sequence[str]) -> bool:
+        """Whether a sum is never negative by what one of its quotients is."""
+        for text in moving:
+            if isinstance(self.forms.atoms[text], Binary):
+                for limit in self._limits(text) or ():
+                    rest = constant(less(form, limit))
+                    if rest is not None and rest >= 0:
+                        return True
+        return False
 
     def _guard(self, form: Sum, guards: list[Expr]) -> bool:
         """Takes note that a number must not be negative; false if it always is."""
@@ -440,6 +457,10 @@ class Solver:
             before = (self.forms.expr(plus(self.forms.of(e), {ONE: -1})) for e in ends)
             high = Apply("min", (high, *before))
         return self.forms.of(low), self.forms.of(high)
+
+
+def _divides(expr: Expr) -> bool:
+    return isinstance(expr, Binary) and expr.op in ("//", "%")
 
 
 def _last(period: Expr) -> Expr:

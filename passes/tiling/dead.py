@@ -63,7 +63,8 @@ def _block(block: Loop | If, after: set[str]) -> Loop | If:
     wanted = {c.name for c in block.carries} & after
     while True:
         carries = tuple(c for c in block.carries if c.name in wanted)
-        body, needed = _live(block.body, names(*(c.next for c in carries)))
+        tested = names(block.where) if isinstance(block, Loop) else set[str]()
+        body, needed = _live(block.body, tested | names(*(c.next for c in carries)))
         more = {c.name for c in block.carries} & needed - wanted
         if not more:
             return replace(block, carries=carries, body=body)

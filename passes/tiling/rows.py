@@ -357,6 +357,7 @@ class _Teller:
             turn = Loop(loop.axis, loop.ranges, (carry,), (*own, *body))
             if loop is self.flag.loops[0]:  # else what tells its ranges is in the loop around it
                 given, where = tuple(map(swap, loop.given)), swap(loop.where)
+                where = TRUE if names(where) & self._inner() else where
                 turn = replace(turn, given=given, where=where)
             else:
                 size = context.kernel.axis(loop.axis).size
