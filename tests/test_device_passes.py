@@ -23,7 +23,7 @@ from attnc.ir.expr import Compare, Expr, Name, Unary
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Dot, Fold, Load, Plan
 from attnc.ir.tiles_verify import verify
-from attnc.ir.tiles_walk import statements
+from attnc.ir.tiles_walk import conjuncts, statements
 from attnc.passes.tiling import preload, witness
 from attnc.passes.tiling.context import PlanPass
 from attnc.passes.tiling.pipeline import for_devices
@@ -325,6 +325,7 @@ def test_presence_is_counted(condition: str, sides: list[str]) -> None:
         "some[m,k]: bool = reduce[any,n](p and q and n < m + k)",  # all three together
         "some[m,k]: bool = reduce[all,n](p and q)",
         "some[m,k]: bool = reduce[any,n](p and n < N)",  # one side has all
+        "some[m,k]: bool = reduce[any,n](p and k < K)",  # the other one has no axis to sum along
     ],
 )
 def test_what_is_not_counted(line: str) -> None:
@@ -385,6 +386,20 @@ def test_fault_of_a_side(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(witness, "_sides", sides)
     assert spoilt()
+
+
+def test_fault_of_an_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A side that does not vary along the axis is no operand: the plan does not verify."""
+
+    def parted(_: Any, condition: Expr, __: str) -> tuple[Expr, Expr]:
+        one, other = conjuncts(condition)
+        return one, other
+
+    monkeypatch.setattr(witness, "_sides", parted)
+    plan = made(Witness(), *PQ, "some[m,k]: bool = reduce[any,n](p and k < K)", STORE)
+    assert plan is not None
+    with pytest.raises(InternalError, match="some_of2"):
+        verify(plan, filled=True)
 
 
 def test_fault_of_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,13 +61,17 @@ def _counted(context: Context) -> Kernel:
 
 
 def _sides(context: Context, condition: Expr, over: str) -> tuple[Expr, Expr] | None:
-    """Two conditions, each with axes of its own, that hold together where one does."""
+    """Two conditions, each with axes of its own, that hold together where one does.
+
+    What does not vary along the reduced axis is no side: it goes along with one.
+    """
     parts = list(conjuncts(condition))
     if any(isinstance(p, Logical) for p in parts):
         return None
-    axes = [context.varies(p) | {over} for p in parts]
-    first = max(axes, key=len)
-    second = next((a for a in axes if a - first), None)
+    axes = [context.varies(p) for p in parts]
+    along = [a for a in axes if over in a]
+    first = max(along, key=len, default=frozenset())
+    second = next((a for a in along if a - first), None)
     if second is None or not first - second or not all(a <= first or a <= second for a in axes):
         return None
     one = [p for p, a in zip(parts, axes, strict=True) if a <= first]
