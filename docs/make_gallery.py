@@ -1,7 +1,7 @@
-"""Writes the gallery: `docs/gallery.md`, and its table in `README.md`.
+"""Writes the gallery: `docs/gallery.md`, its pictures, and its table in `README.md`.
 
-    python docs/make_gallery.py            writes both
-    python docs/make_gallery.py --check    exit status 1 if one of them is not current
+    python docs/make_gallery.py            writes all of it
+    python docs/make_gallery.py --check    exit status 1 if something is not current
 
 What is said about an example comes from the comment at the head of its file and from what
 `attnc explain --json` reports: as written, and as compiled.
@@ -21,11 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))  # so that it runs from any folder, installed or not
 
+from gallery_page import gallery  # noqa: E402
+from gallery_pictures import FOLDER, Shown, shown  # noqa: E402
+
 from attnc.api import check, explain  # noqa: E402
 from attnc.ir.cascade import Constant  # noqa: E402
 
 EXAMPLES = ROOT / "examples"
 GALLERY = ROOT / "docs" / "gallery.md"
+PICTURES = GALLERY.parent / FOLDER
 README = ROOT / "README.md"
 BEGIN, END = "<!-- gallery: made by docs/make_gallery.py -->", "<!-- end of gallery -->"
 SIZES = {"B": 1, "H": 8, "J": 2, "C": 256, "D": 64, "E": 64, "F": 64, "L": 512, "P": 4096}
@@ -47,6 +51,7 @@ class Example:
     found: Mapping[str, Any]
     sizes: Mapping[str, int]
     parameters: Mapping[str, Constant]
+    shown: Shown
 
     @property
     def passes(self) -> Mapping[str, int | str]:
@@ -104,6 +109,12 @@ class Example:
         between = ", ".join(b["tensor"] for b in self.plan["buffers"])
         return "; ".join(reasons) or (f"between: {between}" if between else "outputs of other axes")
 
+    @property
+    def tiles(self) -> str:
+        """Those that are visited in its picture, of all."""
+        found = self.shown.tiles
+        return f"{found[0]} of {found[2]}" if found else ""
+
 
 def read(path: Path) -> Example:
     """An example: two lines of comment, a third for the catalogue, then the spec."""
@@ -123,114 +134,20 @@ def read(path: Path) -> Example:
     }
     sizes = {rank: size for rank, size in sizes.items() if rank not in parameters}
     spec = "\n".join(lines[3:]).strip() + "\n"
-    return Example(path.stem, what, source, spec, found, sizes, parameters)
-
-
-def section(example: Example) -> str:
-    """The part of the gallery about one example."""
-    plan = example.plan
-    ranks = " | ".join(f"`{rank}`" for rank in example.passes)
-    counts = " | ".join(str(count) for count in example.passes.values())
-    after = " | ".join(str(plan["passes"][rank]) for rank in example.passes) if plan else ""
-    settings = ", ".join(f"{n} = {v}" for n, v in example.parameters.items())
-    return "\n".join(
-        [
-            f"## {example.name}",
-            "",
-            example.what,
-            "",
-            f"Source: {example.source}",
-            "",
-            "```attn",
-            example.spec + "```",
-            "",
-            f"| passes over | {ranks} |",
-            f"|---|{'---|' * len(example.passes)}",
-            f"| as written | {counts} |",
-            *([f"| as compiled | {after} |"] if plan else []),
-            "",
-            *([f"Counted at {settings}.", ""] if settings else []),
-            *compiled(example),
-            "",
-        ]
-    )
-
-
-def compiled(example: Example) -> list[str]:
-    """Kernels, why there are several, and the traffic."""
-    plan = example.plan
-    if plan is None:
-        (refusal,) = example.found["refusals"]
-        return [f"Not tiled yet: `{refusal['term']}`: {refusal['reason']}."]
-    shown = [_kernel(kernel) for kernel in plan["kernels"]]
-    several = f"{len(shown)} kernels" if len(shown) > 1 else "One kernel"
-    found = [f"{several}: {'; '.join(shown)}."]
-    if len(shown) > 1:
-        found += [reason for r in example.found["refusals"] if (reason := _reason(r)) not in found]
-        between = [
-            f"`{b['tensor']}`" + (f" (reduced over {_names(b['over'])})" if b["over"] else "")
-            for b in plan["buffers"]
-        ]
-        if between:
-            found.append(f"Stored between them: {', '.join(between)}.")
-    at = ", ".join(f"{n} = {v}" for n, v in example.sizes.items())
-    before, after = (example.found[k]["bytes"]["traffic"]["value"] for k in ("written", "compiled"))
-    if before and after:
-        found.append(
-            f"Traffic at {at}: {_megabytes(before)} as written, {_megabytes(after)} as compiled, "
-            f"{before / after:.3g} to 1."
-        )
-    return [line for part in found for line in (part, "")][:-1]
-
-
-def _kernel(kernel: Mapping[str, Any]) -> str:
-    over = f"over {_names(kernel['streams'])} " if kernel["streams"] else ""
-    return f"`{kernel['name']}` {over}makes {_names(kernel['writes'])}"
-
-
-def _reason(refusal: Mapping[str, Any]) -> str:
-    return f"`{refusal['tensor']}` takes another pass: `{refusal['term']}`: {refusal['reason']}."
-
-
-def _megabytes(count: int) -> str:
-    digits = max(0, 3 - len(str(count // 1_000_000)))
-    return f"{count / 1e6:,.{digits}f} MB"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def gallery(examples: Sequence[Example]) -> str:
-    """The text of `docs/gallery.md`."""
-    links = [f"[{e.name}](#{e.name})" for e in examples]
-    head = [
-        "# Gallery",
-        "",
-        "Every attention in [`examples/`](../examples), with its source and the number of passes",
-        "over each rank of its inputs, as written and as compiled. A pass goes once over a rank.",
-        "Work that has to wait until a reduction over the rank is complete, and then goes over it",
-        "again, makes another. Traffic counts each tensor once for each Einsum or kernel that",
-        "reads or writes it, in f32; `attnc explain` gives it at any sizes.",
-        "",
-        "This page is made by [`make_gallery.py`](make_gallery.py).",
-        "",
-        " ·\n".join(links),
-        "",
-    ]
-    return "\n".join([*head, *(section(e) for e in examples)])
+    pictures = shown(path.stem, facts)
+    return Example(path.stem, what, source, spec, found, sizes, parameters, pictures)
 
 
 def table(examples: Sequence[Example]) -> str:
     """The table in the README."""
     rows = [
         f"| [{e.name}](docs/gallery.md#{e.name}) | {e.title} | {e.whose} | {e.repeated} "
-        f"| {e.kernels} | {e.why} |"
+        f"| {e.kernels} | {e.why} | {e.tiles} |"
         for e in examples
     ]
     head = [
-        "| example | what it computes | whose | passes | kernels | why not one |",
-        "|---|---|---|---|---|---|",
+        "| example | what it computes | whose | passes | kernels | why not one | tiles |",
+        "|---|---|---|---|---|---|---|",
     ]
     return "\n".join([BEGIN, *head, *rows, END])
 
@@ -252,17 +169,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     examples = [read(path) for path in sorted(EXAMPLES.glob("*.attn"))]
     old_readme = README.read_text(encoding="utf-8")
     texts = {GALLERY: gallery(examples), README: readme(old_readme, examples)}
-    stale = [
-        path
-        for path, text in texts.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-    for path in stale:
+    texts |= {PICTURES / n: text for e in examples for n, text in e.shown.files.items()}
+    stale = [path for path, text in texts.items() if _read(path) != text]
+    lost = sorted(set(PICTURES.glob("*")) - texts.keys())
+    for path in [*stale, *lost]:
         if options.check:
             print(f"{path.relative_to(ROOT)} is not current: run python docs/make_gallery.py")
-        else:
+        elif path in texts:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(texts[path], encoding="utf-8", newline="\n")
-    return 1 if stale and options.check else 0
+        else:
+            path.unlink()
+    return 1 if [*stale, *lost] and options.check else 0
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 if __name__ == "__main__":
