@@ -23,6 +23,7 @@ from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import mapped, statements, with_body
 from attnc.ir.types import Kind
 from attnc.ir.walk import children, rebuild, subexpressions
+from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.legalise import unfilled
 from attnc.passes.tiling.scalars import LN2, ONE, Scalar, scalar
 from attnc.passes.tiling.unit_nodes import Nodes
@@ -285,12 +286,15 @@ def without_coordinates(expr: Expr) -> Expr:
 
 
 def test_numbers_are_computed_once() -> None:
-    """Before all loops, one for each factor."""
+    """Before all else, one for each factor, called by the first name that is free."""
     for name in examples.NAMES:
-        for kernel in held(examples.text(name)).kernels:
-            lets = [s for s in kernel.body if isinstance(s, Let)]
+        plan = legal(examples.text(name))
+        for before, kernel in zip(plan.kernels, held(examples.text(name)).kernels, strict=True):
+            lets = [s for s in statements(kernel.body) if isinstance(s, Let) and s.kind.floating]
             assert kernel.body[: len(lets)] == tuple(lets)
             assert len({s.value for s in lets}) == len(lets)
+            context = Context(plan, before)
+            assert [s.name for s in lets] == [context.fresh("c") for _ in lets], name
 
 
 NOTHING = (

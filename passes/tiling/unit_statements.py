@@ -81,9 +81,10 @@ class Names:
 
     def __post_init__(self) -> None:
         for name in self.context.lets:
-            found = scalar(Value(name), self.context.lets)
+            kind = self.context.values[name].kind
+            found = scalar(Value(name), self.context.lets) if kind.floating else None
             if found is not None:
-                self.numbers.setdefault((found, self.context.values[name].kind), name)
+                self.numbers.setdefault((found, kind), name)
 
     def number(self, value: Scalar, kind: Kind) -> Expr:
         """A uniform number in a kind; literals are written where they stand."""
