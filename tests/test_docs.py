@@ -66,7 +66,7 @@ def test_blocks_run(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_excerpts(page: str) -> None:
+def test_excerpts(page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Level-1 texts are those of the spec before them; lines of kernels are in its kernel."""
     for block in blocks(page):
         if block.kind != "text" or not block.spec:
@@ -78,8 +78,19 @@ def test_excerpts(page: str) -> None:
             emitted = [
                 line.strip() for line in api.compile(block.spec, backend=backend).splitlines()
             ]
-            lines = [line.strip() for line in block.text.splitlines()]
-            assert [x for x in lines if x and x != "..." and x not in emitted] == []
+            assert _others(block.text, emitted) == []
+        elif ") full" in block.text:
+            (tmp_path / "it.attn").write_text(block.spec, encoding="utf-8")
+            line = ["compile", str(tmp_path / "it.attn"), "-o", str(tmp_path / "it.py")]
+            assert cli.main([*line, "--backend", "triton", "--print-after", "ranges"]) == 0
+            plan = [line.strip() for line in capsys.readouterr().err.splitlines()]
+            assert _others(block.text, plan) == []
+
+
+def _others(text: str, known: list[str]) -> list[str]:
+    """The lines of an excerpt that are in no text."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [x for x in lines if x and x != "..." and x not in known]
 
 
 @pytest.mark.parametrize("script", ["make_gallery.py", "make_api.py"])
