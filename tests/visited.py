@@ -235,7 +235,11 @@ class Programs:
 
     def visits(self) -> Iterator[Visits]:
         """The rounds of each loop, of one inside of another, too; raises `Unsound`."""
-        yield from self._body(self.kernel.body, (), np.array(True))
+        programs = [1] * (2 * len(self._order))
+        for axis in self.kernel.axes:
+            if axis.kind == "par":
+                programs[2 * self._order.index(axis.name)] = self.low[axis.name].size
+        yield from self._body(self.kernel.body, (), np.ones(programs, bool))
 
     def _body(
         self, body: Iterable[Statement], around: tuple[str, ...], here: Array
@@ -267,7 +271,7 @@ class Programs:
             full = full | (inside & part.full)
         if np.any(times > 1):
             raise Unsound(f"a tile of {axis} is gone to twice")
-        where = self(loop.where)
+        where = self(loop.where) | full  # a full range leaves nothing out
         self._given(loop, full & where, axes)
         return Visits(axes, (times > 0) & where, full & where)
 
