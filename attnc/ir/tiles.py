@@ -202,7 +202,7 @@ class Loop:
 
     `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile
     and of what the first statements of the body define, too: where it does not hold, the rest of
-    the round is left out.
+    the round is left out. It is asked in partial ranges alone.
     """
 
     axis: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from attnc.ir.expr import Apply, Expr, Int, Logical, Name, Var
+from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Var
 from attnc.ir.tiles import (
     AxisKind,
     Carry,
@@ -109,6 +109,20 @@ def ahead(loop: Loop) -> int:
     wanted = names(loop.where)
     places = (i for i, s in enumerate(loop.body) if wanted.intersection(targets(s)))
     return max(places, default=-1) + 1
+
+
+def in_full(loop: Loop) -> Loop:
+    """A loop as its full ranges run it: none of its rounds is left out, and nothing tells so."""
+    if loop.where == Bool(True):
+        return loop
+    first = ahead(loop)
+    wanted = names(*(c.next for c in loop.carries)).union(*map(reads, loop.body[first:]))
+    kept: list[Statement] = []
+    for item in reversed(loop.body[:first]):
+        if wanted.intersection(targets(item)) or not targets(item):
+            kept.append(item)
+            wanted |= reads(item)
+    return replace(loop, body=(*reversed(kept), *loop.body[first:]), where=Bool(True))
 
 
 def names(*exprs: Expr) -> set[str]:

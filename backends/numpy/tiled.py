@@ -67,7 +67,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_full import Full, Round
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_walk import ahead, in_turn, scanned
+from attnc.ir.tiles_walk import ahead, in_full, in_turn, scanned
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -533,7 +533,7 @@ class TiledFunction(Function):
             if parts[0].full:
                 self._checked_full(item, depth + 1)
                 self._around = self._around.inside(item)
-            self._inside(item, depth + 1)
+            self._inside(in_full(item) if parts[0].full else item, depth + 1)
             self._around, self._true = before
 
     def _starts(self, carries: tuple[Carry, ...], depth: int) -> None:

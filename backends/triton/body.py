@@ -36,7 +36,7 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_full import Round
-from attnc.ir.tiles_walk import ahead, expressions, in_turn, names
+from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
 from attnc.ir.walk import children
@@ -440,7 +440,7 @@ class Body:
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
         if parts[0].full:
             self.around = before.inside(item)
-        self._inside(item)
+        self._inside(in_full(item) if parts[0].full else item)
         self.depth -= 1
         self.around = before
         scope.ends.pop(axis, None)

@@ -54,8 +54,14 @@ class Rounds:
     def _plain(self, part: Range) -> None:
         low, high, stride = self._bounds(part)
         bounds = [low.text, high.text, *([] if stride == "1" else [stride])]
-        self.line = f"for {self.counter} in range({', '.join(bounds)}):"
-        self._lanes(part, wide=Held.I64 in (low.held, high.held))
+        wide = Held.I64 in (low.held, high.held)
+        counter = self.counter
+        if wide and self.tiled:  # bounds may be far away, a tile is not, nor wider elsewhere
+            counter = self.scope.names.fresh(f"{self.loop.axis}_from")
+            self.inside.append(f"{self.counter} = tl.cast({counter}, INDEX)")
+            wide = False
+        self.line = f"for {counter} in range({', '.join(bounds)}):"
+        self._lanes(part, wide=wide)
 
     def _backward(self, part: Range) -> None:
         low, high, stride = self._bounds(part)

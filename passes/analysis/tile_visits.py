@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from attnc.ir.expr import Bool
+from attnc.ir.expr import Bool, Expr
 from attnc.ir.tiles import If, Kernel, Let, Loop, Range, Statement
 from attnc.ir.tiles_walk import statements
 from attnc.passes.analysis.tile_along import Along, NotCounted, Number
@@ -80,14 +80,16 @@ class Rounds:
     last: Number
     count: Number
     live: Number
+    where: Expr
+    """Which rounds there are."""
 
     def total(self, programs: Iterable[tuple[str, int]]) -> int:
         """The number of tiles; `programs` are the parallel axes and how many tiles each has."""
         numbers = self.frame.numbers
-        if self.loop.axis in numbers.mentioned(self.loop.where):
+        if self.loop.axis in numbers.mentioned(self.where):
             found = numbers.whole(self.each()[0])
         else:
-            held = np.logical_and(self.live, self.frame.number(self.loop.where))
+            held = np.logical_and(self.live, self.frame.number(self.where))
             found = numbers.whole(np.where(held, self.count, 0))
         alike = (n for a, n in programs if found.shape[2 * numbers.position[a]] == 1)
         return int(found.sum(dtype=np.int64)) * prod(alike)
@@ -96,7 +98,7 @@ class Rounds:
         """Whether each round exists, along tiles of the axis, and the frame of the rounds."""
         numbers, axis = self.frame.numbers, self.loop.axis
         frame, here = _expanded(self.frame, axis, self)
-        here = np.logical_and(here, frame.number(self.loop.where))
+        here = np.logical_and(here, frame.number(self.where))
         return numbers.whole(here), frame
 
 
@@ -152,13 +154,14 @@ def _range(
     inner = item is around.target.loop
     # Where a tile of an outer loop may reach beyond, an inner one is not full.
     full = around.full and (part.full if inner or tile > 1 else True)
-    found = Rounds(item, around.path, full, frame, low, stride, high - 1, count, around.live)
+    where = Bool(True) if part.full else item.where
+    found = Rounds(item, around.path, full, frame, low, stride, high - 1, count, around.live, where)
     if inner:
         yield found
         return
     inside, here = _expanded(frame, item.axis, found)
-    if item.where != Bool(True):
-        here = np.logical_and(here, inside.number(item.where))
+    if where != Bool(True):
+        here = np.logical_and(here, inside.number(where))
     yield from _walk(numbers, inside, item.body, replace(around, full=full, live=here))
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Final
 
+from attnc.ir.comparisons import pairs
 from attnc.ir.expr import (
     Absent,
     Apply,
@@ -316,9 +318,9 @@ class Block:
         parts = [self(o) for o in operands]
         if all(p.here == TRUE for p in parts):
             return Valued(Compare(ops, tuple(p.value for p in parts)))  # type: ignore[arg-type]
-        pairs = [both(a.here, b.here) for a, b in itertools.pairwise(parts)]
-        if all(here == pairs[0] for here in pairs):
-            return Valued(Compare(ops, tuple(p.value for p in parts)), pairs[0])  # type: ignore[arg-type]
+        here = [both(a.here, b.here) for a, b in itertools.pairwise(parts)]
+        if all(one == here[0] for one in here):
+            return Valued(Compare(ops, tuple(p.value for p in parts)), here[0])  # type: ignore[arg-type]
         found: Valued | None = None
         for op, a, b in zip(ops, parts, parts[1:], strict=False):
             one = Valued(Compare((op,), (a.value, b.value)), both(a.here, b.here))  # type: ignore[arg-type]
@@ -334,9 +336,17 @@ class Block:
                 return join(self.holds(left, truth), self.holds(right, truth))
             case Unary(op="not", operand=operand):
                 return self.holds(operand, not truth)
+            case Compare(operands=operands) if len({self(o).here for o in operands}) > 1:
+                links = [Compare((op,), (a, b)) for op, a, b in pairs(condition)]
+                join = both if truth else either
+                return reduce(join, (self._link(link, truth) for link in links))
             case _:
-                found = self(condition)
-                return both(found.here, found.value if truth else negation(found.value))
+                return self._link(condition, truth)
+
+    def _link(self, condition: Expr, truth: bool) -> Expr:
+        """The same for a condition that is not made of others."""
+        found = self(condition)
+        return both(found.here, found.value if truth else negation(found.value))
 
     def _apply(self, expr: Apply) -> Valued:
         if expr.function == "only":
