@@ -16,7 +16,7 @@ from attnc.compilation import tiling
 from attnc.errors import Source
 from attnc.grammar.tiles import parse
 from attnc.ir import tiles_printer
-from attnc.ir.expr import Expr, Var
+from attnc.ir.expr import Binary, Expr, Var
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Kernel, Load, Loop, Plan
 from attnc.ir.tiles_verify import verify
@@ -33,14 +33,25 @@ from tests.test_tiles import TIED, cases
 from tests.tiled import Tiled, of_plan, written
 
 PACKED = {
+    "chunked": ["k0"],
+    "decode_lengths": ["k0"],
+    "documents_window": ["k0"],
+    "duo_heads": ["k0"],
     "gqa": ["k0"],
     "gqa_causal": ["k0"],
     "mqa": ["k0"],
     "native_sparse": ["k3", "k5"],
+    "neighbourhood_2d": ["k0"],
+    "packed_offsets": ["k0"],
     "paged_decode": ["k0"],
+    "prefix_lm": ["k0"],
     "quantised": ["k0"],
+    "s2_sharded": ["k0"],
     "sink_logits": ["k0"],
+    "sliding_window": ["k0"],
     "sliding_window_sinks": ["k0"],
+    "star_phase_one": ["k0"],
+    "swin_shifted": ["k0"],
 }
 """Examples in which rows share what is streamed, and their kernels; all others stay."""
 OWN = {"chosen", "chosen?"}
@@ -92,10 +103,18 @@ def streamed(plan: Plan, names: list[str]) -> Iterator[Load]:
 
 
 def packed_axes(kernel: Kernel) -> tuple[str, str]:
-    """The axes of groups and of rows, in their order."""
-    coords = {n.name for c in kernel.coords for n in subexpressions(c.value) if isinstance(n, Var)}
-    outer, inner = (a.name for a in kernel.axes if a.name in coords)
-    return outer, inner
+    """The axis of groups, and that of rows: what `y` and `x` are in `y * P + x % P`."""
+    for coord in kernel.coords:
+        match coord.value:
+            case Binary(
+                op="+",
+                left=Binary(op="*", left=Var(name=outer)),
+                right=Var(name=inner) | Binary(op="%", left=Var(name=inner)),
+            ):
+                return outer, inner
+            case _:
+                pass
+    raise AssertionError("no axes are packed")
 
 
 # The gallery

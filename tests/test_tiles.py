@@ -39,6 +39,7 @@ SIZES = (1, 2, 3, 5, 8, 64)
 
 SEVERAL = {
     "additive": 3,
+    "block_rag": 2,
     "cope": 2,
     "efficient": 2,
     "lightning": 3,
@@ -48,6 +49,7 @@ SEVERAL = {
     "nystrom": 10,
     "performer": 3,
     "rela": 3,
+    "tree": 2,
 }
 """Examples that take more than one kernel, with their number."""
 
