@@ -21,7 +21,6 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Kernel, Load, Loop, Plan
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import statements
-from attnc.ir.walk import subexpressions
 from attnc.modules import function_of
 from attnc.passes.tiling.legalise import unfilled
 from attnc.passes.tiling.pack import Pack
