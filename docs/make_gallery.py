@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))  # so that it runs from any folder, installed or not
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # from any folder, installed or not
 
 from gallery_page import gallery  # noqa: E402
 from gallery_pictures import FOLDER, Shown, shown  # noqa: E402
