@@ -151,6 +151,11 @@ def _reads(facts: Facts) -> Iterable[Read]:
                     yield node
 
 
+def indexing(facts: Facts) -> set[str]:
+    """The variables that index an input by themselves."""
+    return set[str]().union(*(_direct(facts, fibre) for fibre in _fibres(facts)))
+
+
 def _direct(facts: Facts, fibre: Fibre) -> set[str]:
     """The variables that index a fibre by themselves, over its whole rank."""
     found = set()

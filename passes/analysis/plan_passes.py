@@ -19,15 +19,15 @@ from attnc.ir.stages import Single
 from attnc.ir.tiles import If, Kernel, Let, Load, Loop, Plan, Statement, Store
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.walk import children, free_variables, rebuild, subexpressions
-from attnc.passes.analysis.passes import Count, passes
+from attnc.passes.analysis.passes import Count, indexing, passes
 from attnc.passes.analysis.reach import Reach
 
 
 def plan_passes(plan: Plan, facts: Facts) -> dict[str, Count]:
     """Passes by rank variable over all kernels, as `passes` counts them for a cascade.
 
-    `facts` are of the cascade that the plan was made from. A variable that the plan does not have
-    counts what the rank does over which it goes.
+    `facts` are of the cascade that the plan was made from. A variable that indexes an input
+    there, and for which nothing is counted, counts what the rank does over which it goes.
     """
     found = _counted(plan, facts, {})
     rounds: dict[str, list[tuple[str, int]]] = {}
@@ -39,8 +39,9 @@ def plan_passes(plan: Plan, facts: Facts) -> dict[str, Count]:
                 rounds.setdefault(rank, []).append((axis, each))
                 found[rank] += few[rank] - found[rank] - TRIED * each
     counts = {v: Count(n, tuple(rounds.get(v, ()))) for v, n in found.items()}
+    named = indexing(facts)
     for variable, size in facts.variables.items():
-        if isinstance(size, Value) and size.name.lower() in counts:
+        if variable in named and isinstance(size, Value) and size.name.lower() in counts:
             counts.setdefault(variable, counts[size.name.lower()])
     return counts
 
