@@ -20,6 +20,8 @@ from attnc.passes.conditions.forms import Forms, mentioned
 
 MOST: Final = 60
 """Comparisons that are looked at for one question."""
+ASKED: Final = 60
+"""Questions to the prover of integers for one loop; each may take milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,8 @@ class Knowledge:
 
     def _asked(self, condition: Compare) -> bool:
         if condition not in self._plain:
+            if len(self._plain) >= ASKED:
+                return False
             self._plain[condition] = self.integers.shows(condition)
         return self._plain[condition]
 
