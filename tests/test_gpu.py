@@ -67,12 +67,22 @@ def test_dry_run(run: Any) -> None:
             assert one["same"] == ("apart" in one) or name == "attnc" or not one["same"]
             assert one.get("apart", 0) < 1e-5, (record["subject"], name)
     assert {"flex", "best"} <= set(speed[0]["ratios"])
+    sparse = found["sections"]["sparse"]
+    assert [r["subject"] for r in sparse] == ["window with sinks", "shares", "shares"]
+    for record in sparse[:1]:
+        flex = record["contestants"]["FlexAttention"]
+        assert flex["apart"] < 1e-5
+        assert flex["mask"] > 0
+        assert record["ratios"]["flex with mask"] > record["ratios"]["flex"] > 0
+        assert 0 < record["workload"]["pairs"] < 1
     tiles = [r["tiles"] for r in found["sections"]["sweep"]]
     assert tiles[0] is None
     assert len(tiles) == len(sweep.tilings(dry=True))
     text = (out / "gpu.txt").read_text(encoding="utf-8")
     assert text in printed
     assert "sink logits f32 16" in text
+    assert "window with sinks 48" in text
+    assert "shares 1/4 48" in text
     assert (out / "gpu.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks.gpu import report, sweep
+import attnc
+from benchmarks.gpu import patterns, report, sparse, sweep
 from benchmarks.gpu.modules import Tiling, compiled, retiled
 from benchmarks.gpu.pool import RESTART, Pool
 from benchmarks.gpu.settings import Settings, Task
 from benchmarks.gpu.workloads import FAMILIES, workloads
+from tests.support import ROOT
 
 # Workers
 
@@ -131,6 +135,47 @@ def test_ratios_are_of_those_that_compute_the_same() -> None:
     other = times(attnc=(2.0, True), FlexAttention=(3.0, False))
     assert report.ratios(other) == {}
     assert report.ratios({"contestants": {"attnc": {"error": "x"}}}) == {}
+
+
+@pytest.mark.parametrize("name", patterns.PATTERNS)
+def test_others_are_told_the_same_condition(name: str) -> None:
+    """What FlexAttention is told, against the example as it is written."""
+    w = next(iter(patterns.calls(name, dry=True)))
+    tensors = patterns.arguments(w, torch.device("cpu"))
+    heads = [torch.arange(n) for n in (w.batch, w.heads, w.keys, w.keys)]
+    here = patterns.seen(w, tensors[3:])(*torch.meshgrid(*heads, indexing="ij"))
+    assert 0 < here.float().mean() < 1
+    group = w.heads // w.key_heads
+    q, k, v = tensors[0], *(x.repeat_interleave(group, 1) for x in tensors[1:3])
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=here)
+    text = (ROOT / "examples" / f"{patterns.PATTERNS[name].example}.attn").read_text("utf-8")
+    kernel = attnc.kernel(text)
+    found = kernel(*tensors, **w.parameters)
+    found = found[0] if isinstance(found, tuple) else found
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_shares_are_counted() -> None:
+    """By hand: the causal triangle in tiles that are the whole, and a window as wide as all."""
+    w = replace(next(iter(patterns.calls("causal", dry=True))), keys=256)
+    counted = sparse.counted(w, [], torch.device("cpu"))
+    assert counted["pairs"] == 257 / 512
+    assert counted["tiles"] == (2 + 4) / 8
+    assert counted["flops"] == 4 * w.batch * w.heads * w.size * 257 * 128
+    first, quarter, *_ = patterns.calls(patterns.SHARES, dry=False)
+    assert (first.share, quarter.share) == ("1/1", "1/4")
+    assert sparse.counted(replace(first, keys=256), [], torch.device("cpu"))["tiles"] == 1
+
+
+def test_windows_are_compared_with_all_tiles() -> None:
+    def record(share: str, keys: int, ms: float, tiles: float) -> Any:
+        w = {"share": share, "keys": keys, "label": share, "tiles": tiles}
+        return {"timed": True, "workload": w, "contestants": {"attnc": {"median": ms}}}
+
+    made = [record("1/1", 64, 8.0, 1.0), record("1/4", 64, 2.5, 0.25), record("1/4", 8, 1.0, 0.25)]
+    found = report.shares([*made, {"timed": True, **made[0], "workload": {"share": ""}}])
+    assert [(f["label"], f["time"]) for f in found] == [("1/1", 1.0), ("1/4", 0.3125)]
+    assert "1.25" in report.share_table(made)
 
 
 def test_the_slowest_comes_first() -> None:

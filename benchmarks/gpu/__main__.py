@@ -18,7 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.gpu import edges, emitting, gallery, machine, report, speed, steady, sweep
+from benchmarks.gpu import (
+    edges,
+    emitting,
+    gallery,
+    machine,
+    report,
+    sparse,
+    speed,
+    steady,
+    sweep,
+)
+from benchmarks.gpu.patterns import PATTERNS, SHARES, pattern
 from benchmarks.gpu.plot import plot
 from benchmarks.gpu.pool import PATIENCE, Pool, Record
 from benchmarks.gpu.settings import ROOT, Settings, Task
@@ -29,11 +40,12 @@ from benchmarks.gpu.workloads import FAMILIES
 KERNELS: Final = ROOT / "build" / "gpu" / "kernels"
 BUDGETS: Final = {
     "machine": 60,
-    "gallery": 150,
-    "steady": 70,
-    "edges": 60,
-    "building": 90,
-    "speed": 170,
+    "gallery": 130,
+    "steady": 60,
+    "edges": 40,
+    "building": 120,
+    "sparse": 100,
+    "speed": 120,
     "sweep": 1_000,
 }
 """Seconds that each section may take, in the order in which they are done."""
@@ -74,7 +86,7 @@ class Run:
 
     def write(self) -> None:
         """Writes what there is."""
-        for record in self.sections.get("speed", ()):
+        for record in (*self.sections.get("sparse", ()), *self.sections.get("speed", ())):
             record["ratios"] = report.ratios(record)
         about = (self.sections.get("machine") or [{}])[0]
         checks = {n: report.counts(self.sections[n]) for n in report.CHECKS if n in self.sections}
@@ -97,6 +109,11 @@ class Run:
         parts = [", ".join(f"{k} {about[k]}" for k in keys if k in about) + "\n"]
         parts.append(report.check_table(s))
         parts.append(report.failures(report.failed(s)))
+        if "sparse" in s:
+            parts.append("pairs are absent: share of tiles of 128 x 64 with a pair, ms, TFLOP/s")
+            parts.append(report.sparse_table(s["sparse"]))
+            parts.append("windows: their time against that of all tiles, and their share of these")
+            parts.append(report.share_table(s["sparse"]))
         if "speed" in s:
             parts.append("TFLOP/s of products; ~: computes something else of that size")
             parts.append(report.speed_table(s["speed"]))
@@ -147,6 +164,7 @@ def _sections(run: Run) -> dict[str, Callable[[], object]]:
         "steady": lambda: run.section("steady", list(steady.tasks(settings)), most),
         "edges": lambda: run.section("edges", list(edges.tasks(settings)), most),
         "building": lambda: run.section("building", _built(settings), most),
+        "sparse": lambda: run.section("sparse", list(sparse.tasks(settings, warm=False)), 4, 300),
         "speed": lambda: run.section("speed", list(speed.tasks(settings, warm=False)), 4, 300),
         "sweep": lambda: _sweep(run),
     }
@@ -154,7 +172,7 @@ def _sections(run: Run) -> dict[str, Callable[[], object]]:
 
 def _built(settings: Settings) -> list[Task]:
     """What is built before anything is timed; of dry runs one task, since they build nothing."""
-    found = list(speed.tasks(settings, warm=True))
+    found = [*sparse.tasks(settings, warm=True), *speed.tasks(settings, warm=True)]
     return found[:1] if settings.dry else found
 
 
@@ -185,6 +203,8 @@ def _prepare(kernels: Path, *, dry: bool, given: bool) -> bool:
                 "odd", {"B": 1, "H": 2, "M": 5, "N": 19, "E": 6, "F": 3}, ("f32",)
             )
             timed = [f.example for f in FAMILIES.values()]
+            timed += [p.example for p in PATTERNS.values() if p.dry]
+            timed.append(pattern(SHARES).example)
             emitting.emit(kernels, list(dict.fromkeys([*DRY, *timed])), [small], cases=DRY)
         else:
             emitting.emit(kernels)

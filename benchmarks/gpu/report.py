@@ -11,7 +11,7 @@ from benchmarks.gpu.pool import Record
 
 SCHEMA: Final = 1
 OURS: Final = "attnc"
-CHECKS: Final = ("gallery", "steady", "edges", "building", "speed")
+CHECKS: Final = ("gallery", "steady", "edges", "building", "sparse", "speed")
 
 
 def write(path: Path, text: str) -> None:
@@ -62,6 +62,9 @@ def ratios(record: Record) -> dict[str, float]:
     found = {}
     if "FlexAttention" in times and contestants["FlexAttention"]["same"]:
         found["flex"] = times["FlexAttention"] / ours
+    mask = contestants.get("FlexAttention", {}).get("mask")
+    if mask is not None and "flex" in found:
+        found["flex with mask"] = (times["FlexAttention"] + mask) / ours
     if same:
         found["best"] = min(same) / ours
     return found
@@ -98,6 +101,61 @@ def _rate(contestant: Mapping[str, Any] | None, *, decoding: bool) -> str:
     if decoding:
         return f"{sign}{contestant['gbs']:.0f} GB/s"
     return f"{sign}{contestant['tflops']:.1f}"
+
+
+def sparse_table(records: Sequence[Record]) -> str:
+    """A row for each call with absent pairs: ours, FlexAttention, and what its mask takes."""
+    head = ["pattern", "tiles", OURS, "ms", "flex", "ms", "mask ms", "to flex", "with mask"]
+    rows = []
+    for record in records:
+        if record.get("timed") and not record["workload"]["share"]:
+            w, found = record["workload"], record["contestants"]
+            flex = found.get("FlexAttention", {})
+            ratio = record.get("ratios", {})
+            cells = [cell for one in (found[OURS], flex) for cell in _speed(one)]
+            cells.append(f"{flex['mask']:.2f}" if "mask" in flex else "")
+            ends = [f"{ratio[k]:.2f}" if k in ratio else "" for k in ("flex", "flex with mask")]
+            rows.append([w["label"], f"{100 * w['tiles']:.2f} %", *cells, *ends])
+    return table(head, rows)
+
+
+def _speed(contestant: Mapping[str, Any]) -> tuple[str, str]:
+    if "error" in contestant:
+        return "error", ""
+    if "median" not in contestant:
+        return "", ""
+    return f"{contestant['tflops']:.1f}", f"{contestant['median']:.3f}"
+
+
+def shares(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Of each window: its share of the tiles, and of the time of all tiles of that length."""
+    timed = [r for r in records if r.get("timed") and r["workload"]["share"]]
+    timed = [r for r in timed if "median" in r["contestants"][OURS]]
+    whole = {r["workload"]["keys"]: r for r in timed if r["workload"]["share"] == "1/1"}
+    found = []
+    for record in timed:
+        w = record["workload"]
+        if w["keys"] in whole:
+            median = record["contestants"][OURS]["median"]
+            share = median / whole[w["keys"]]["contestants"][OURS]["median"]
+            found.append({"label": w["label"], "ms": median, "tiles": w["tiles"], "time": share})
+    return found
+
+
+def share_table(records: Sequence[Record]) -> str:
+    """`times`: how many times as long as its share of the tiles a window takes."""
+    head = ["window", "ms", "tiles", "time", "times"]
+    rows = [
+        [
+            str(one["label"]),
+            f"{one['ms']:.3f}",
+            f"{100 * one['tiles']:.2f} %",
+            f"{100 * one['time']:.2f} %",
+            f"{one['time'] / one['tiles']:.2f}",
+        ]
+        for one in shares(records)
+    ]
+    return table(head, rows)
 
 
 def check_table(sections: Mapping[str, Sequence[Record]]) -> str:

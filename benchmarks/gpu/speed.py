@@ -1,4 +1,4 @@
-"""Section 4: workloads beside all others that can do them, in turn."""
+"""Section 5: workloads beside all others that can do them, in turn."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _measured(task: Task, w: Workload, *, timed: bool) -> dict[str, Any]:
     ours: Any = None
     with torch.no_grad():
         for name, rival in found.items():
-            results[name], call, result = _built(rival.build, device)
+            results[name], call, result = built(rival.build, device)
             results[name]["same"] = rival.same
             if call is None:
                 continue
@@ -75,7 +75,7 @@ def _measured(task: Task, w: Workload, *, timed: bool) -> dict[str, Any]:
             if name == OURS:
                 ours = result
             elif rival.same and ours is not None:
-                results[name]["apart"] = _apart(ours, result)
+                results[name]["apart"] = apart(ours, result)
         if timed:
             with alone(settings):
                 measured = interleaved(calls, device, settings.milliseconds)
@@ -93,7 +93,7 @@ def _measured(task: Task, w: Workload, *, timed: bool) -> dict[str, Any]:
     return {"workload": w.to_dict(), "timed": timed, "contestants": results, "ok": ok}
 
 
-def _built(build: Callable[[], Callable[[], Any]], device: Any) -> tuple[dict[str, Any], Any, Any]:
+def built(build: Callable[[], Callable[[], Any]], device: Any) -> tuple[dict[str, Any], Any, Any]:
     """Seconds until a first result, the call, and that result."""
     from benchmarks.gpu.devices import outputs, synchronize
     from benchmarks.gpu.worker import attempted
@@ -112,6 +112,6 @@ def _built(build: Callable[[], Callable[[], Any]], device: Any) -> tuple[dict[st
     return (found, *kept) if kept else (found, None, None)
 
 
-def _apart(a: Any, b: Any) -> float:
+def apart(a: Any, b: Any) -> float:
     """The largest difference of two results, in the largest element."""
     return float((a.float() - b.float()).abs().max() / b.float().abs().max())

@@ -1,4 +1,4 @@
-"""Section 5: the slowest workloads with other tiles."""
+"""Section 6: the slowest workloads with other tiles."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ WORDS = 800
 
 def section(name: str) -> ModuleType:
     """The module of a section."""
-    from benchmarks.gpu import edges, gallery, machine, speed, steady, sweep
+    from benchmarks.gpu import edges, gallery, machine, sparse, speed, steady, sweep
 
-    modules = {m.NAME: m for m in (machine, gallery, steady, edges, speed, sweep)}
+    modules = {m.NAME: m for m in (machine, gallery, steady, edges, sparse, speed, sweep)}
     return modules[name]
 
 
