@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         made = {p.name: p.read_bytes() for p in (draw(c, Path(folder)) for c in commands())}
     FOLDER.mkdir(exist_ok=True)
-    there = {p.name: p.read_bytes() for p in FOLDER.iterdir()}
+    there = {p.name: p.read_bytes() for p in FOLDER.iterdir() if p.is_file()}
     stale = sorted(n for n in made.keys() | there.keys() if made.get(n) != there.get(n))
     for name in stale:
         if options.check:

@@ -890,4 +890,4 @@ def test_the_pictures_of_the_docs_are_current() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"\]\(pictures/(\w+\.svg)\)", page))
-    assert shown == {p.name for p in (ROOT / "docs" / "pictures").iterdir()}
+    assert shown == {p.name for p in (ROOT / "docs" / "pictures").glob("*.svg")}
