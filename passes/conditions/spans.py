@@ -33,7 +33,7 @@ class Round(Lanes, Protocol):
         ...
 
     def bounds(self, expr: Expr) -> tuple[Expr, Expr] | None:
-        """The least and the greatest value of what does not vary along the stream, if known."""
+        """The least and the greatest value in a round, if known."""
         ...
 
     def some(self, expr: Expr) -> Expr | None:
@@ -198,7 +198,8 @@ class Solver:
             self._open = self._open or any(map(self._streamed, own))
             return found
         for form in own:
-            self._side(form, atom, lows, highs)
+            if not self._side(form, atom, lows, highs):
+                found += self._as_one(form, atom)
         first, last = (len(lows), len(highs))
         for form in limits:
             self._side(form, atom, lows, highs)
@@ -234,18 +235,30 @@ class Solver:
         atom: str,
         lows: list[tuple[Sum, Sum]],
         highs: list[tuple[Sum, Sum]],
-    ) -> None:
-        """Sorts `a * x + rest >= 0` by the sign of `a`; what has none says nothing."""
+    ) -> bool:
+        """Sorts `a * x + rest >= 0` by the sign of `a`; false if that is not known."""
         parted = factor(form, atom)
         if parted is None:
-            return
+            return False
         by, rest = parted
         if any(self._kind(t) != "number" for t in mentioned(by)):
-            return
+            return False
         if self._positive(by):
             lows.append((by, rest))
         elif self._positive(less({}, by)):
             highs.append((less({}, by), rest))
+        else:
+            return False
+        return True
+
+    def _as_one(self, form: Sum, atom: str) -> list[Sum]:
+        """A sum with `a * x`, for a coordinate of the rows, as a variable of its own."""
+        parted = factor(form, atom)
+        if parted is None or self._kind(atom) != "rows" or parted[0].keys() <= {ONE}:
+            return []
+        by, rest = parted
+        whole = self.forms.expr(times(by, {(atom,): 1}))
+        return [plus(rest, self.forms.atom(whole))]
 
     def _positive(self, form: Sum) -> bool:
         number = constant(form)
@@ -445,11 +458,9 @@ class Solver:
 
         `alone`: it is the stream's, and nothing else moves, so that its ends are what counts.
         """
-        if self.round.stream not in self.round.depends(atom):
+        if atom != Var(self.round.stream):
             found = self.round.bounds(atom)
             return None if found is None else (self.forms.of(found[0]), self.forms.of(found[1]))
-        if atom != Var(self.round.stream):
-            return None
         low, high = Apply("low", (atom,)), Apply("high", (atom,))
         if alone and lows:
             low = Apply("max", (low, *lows))

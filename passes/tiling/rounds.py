@@ -77,9 +77,11 @@ class Rounds:
         return Apply("low", (Var(axis),)), Apply("high", (Var(axis),))
 
     def bounds(self, expr: Expr) -> Bounds | None:
-        """The least and the greatest value of what does not vary along the stream, if known."""
+        """The least and the greatest value in a round, if known; told before the loop if it can be."""
         if expr not in self._told:
             found = self._intervals(expr)
+            if self.stream in self.depends(expr):
+                return found
             if found is None and self.depends(expr) & self.inner:
                 return None  # of which there are no tiles before the loop
             if found is None:
