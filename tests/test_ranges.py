@@ -36,11 +36,11 @@ def shares(found: list[Tried]) -> tuple[float, float]:
 def test_affine(request: pytest.FixtureRequest) -> None:
     count = int(request.config.getoption("--predicates")) // 3
     exact, visited = shares([*run("affine", count)])
-    assert exact >= 0.98
+    assert exact >= 0.97  # 98 % of thousands
     assert visited <= 1.002  # one condition among a hundred is 0.1 %
 
 
-MOST = {"periodic": 1.05, "tensors": 1.06, "stream": 2.6, "two": 1.2, "other": 1.9}
+MOST = {"periodic": 1.04, "tensors": 1.03, "stream": 1.02, "two": 1.15, "other": 1.9}
 """What may be visited for each tile that must be."""
 
 
