@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-
 choice: Final[Callable[[Any, Any, Any], Any]] = np.where
 """`then if condition else other`, lane by lane."""
 

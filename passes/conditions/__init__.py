@@ -1,1 +1,1 @@
-"""What conditions over coordinates say of the tiles in which any point, or every point, is present."""
+"""What conditions say of tiles: in which of them any point is present, in which every one."""

@@ -254,7 +254,7 @@ class Cover:
         return found
 
     def _outside(self, visited: Sequence[Part], full: Sequence[Piece]) -> list[Piece]:
-        """The full pieces, which follow each other, and what is visited before, between and behind."""
+        """The full pieces, and what is visited before, between and behind them."""
         found: list[Piece] = []
         before: Expr = ZERO
         for piece in (*full, None):

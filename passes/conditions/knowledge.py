@@ -1,8 +1,8 @@
 """What is known of numbers of a whole tile: that one is at most another.
 
 Most such questions are about edges of tiles, least and greatest numbers, and what is rounded to
-whole tiles. They are answered by rules that look at each part of a number once; what is left to sizes
-and parameters alone is asked of the prover of integers.
+whole tiles. They are answered by rules that look at each part of a number once; what is left to
+sizes and parameters alone is asked of the prover of integers.
 """
 
 from __future__ import annotations

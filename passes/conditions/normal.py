@@ -144,7 +144,7 @@ class Normal:
         return [case]
 
     def _parted(self, form: Sum, text: str) -> list[Case] | None:
-        """The alternatives of a sum with a function of several pieces in it; None if it has none."""
+        """The alternatives of a sum by the pieces of a function in it; None if it has but one."""
         factor = form.get((text,), 0)
         if not factor or any(text in m and m != (text,) for m in form):
             return None
@@ -167,7 +167,7 @@ class Normal:
                 return None
 
     def _extreme(self, form: Sum, text: str, parts: Iterable[Expr], any_: bool) -> list[Case]:
-        """`x >= 0` for a maximum among its terms, just if it is for one of its parts; or for all."""
+        """`x >= 0` with a maximum in `x`, just if it is for one of its parts; or for all."""
         found = [self._with(form, text, part) for part in parts]
         result = found[0]
         for other in found[1:]:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Final, Protocol
 
-from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Name, Var
+from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Var
 from attnc.ir.polynomials import ONE, Sum, common, less, plus, shared, tight, times
-from attnc.ir.tiles_walk import names
 from attnc.passes.conditions.forms import Forms, constant, factor, mentioned
 from attnc.passes.conditions.knowledge import Knowledge
 from attnc.passes.conditions.normal import Case, Lanes, Least, Other

@@ -35,9 +35,9 @@ TILING: Final[tuple[PlanPass, ...]] = (
     Dead(),
 )
 """What loops need not do anew goes first, so that the rest is known to stay. Predicates become
-ranges of loops, and rows are told, while they are still there; then these become fills, extremes first, since what is computed from
-filled values needs none of its own; fills and guards that others imply go. What fills have brought
-into loops leaves them again."""
+ranges of loops, and rows are told, while they are still there; then these become fills, extremes
+first, since what is computed from filled values needs none of its own; fills and guards that others
+imply go. What fills have brought into loops leaves them again."""
 
 
 def for_devices(*, exact: bool = False) -> tuple[PlanPass, ...]:

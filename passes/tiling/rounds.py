@@ -65,7 +65,7 @@ class Rounds:
                 return rebuild(expr, tuple(map(self.opened, children(expr))))
 
     def depends(self, expr: Expr) -> frozenset[str]:
-        """The axes along which an expression varies; what rounds compute varies along the stream."""
+        """The axes along which an expression varies; what a round computes varies along its own."""
         found = self.context.varies(expr)
         return found | {self.stream} if names(expr) & self.inside else found
 
@@ -77,7 +77,7 @@ class Rounds:
         return Apply("low", (Var(axis),)), Apply("high", (Var(axis),))
 
     def bounds(self, expr: Expr) -> Bounds | None:
-        """The least and the greatest value in a round, if known; told before the loop if it can be."""
+        """The least and the greatest value in a round, if known; told before it where possible."""
         if expr not in self._told:
             found = self._intervals(expr)
             if self.stream in self.depends(expr):
