@@ -197,6 +197,12 @@ CASES: Final[Mapping[str, Case]] = {
         told=TREE,
     ),
     "moba": Case({"B": 1, "T": 64}, {}, static={"R": 8, "top": 2}, tensor="S"),
+    "native_sparse": Case(
+        {"B": 1, "H": 1, "J": 1, "T": 64},
+        {},
+        static={"L": 8, "D": 4, "R": 8, "top": 2, "window": 12},
+    ),
+    "lightning": Case({"T": 64}, {}),
     "decode_lengths": Case(
         {"B": 4, **ONE},
         {"n": 16},
