@@ -12,7 +12,7 @@ from attnc import api
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
 from attnc.ir.tiles import If, Kernel, Loop, Plan, Statement
-from attnc.ir.tiles_walk import in_turn
+from attnc.ir.tiles_walk import in_turn, statements
 from attnc.planning import for_device
 from tests import examples, golden
 from tests.kernel_text import loops, parsed, products, strides, unsafe
@@ -101,9 +101,12 @@ def test_loops_are_those_of_the_plan(name: str) -> None:
 
 @pytest.mark.parametrize("name", THREE_PASSES)
 def test_one_loop_over_the_keys(name: str) -> None:
-    """What is written in three passes is one kernel with one loop."""
+    """What is written in three passes is one kernel, whose loop is printed for each class once."""
+    (planned,) = plan(name).kernels
+    (loop,) = (s for s in statements(planned.body) if isinstance(s, Loop))
+    assert {r.full for r in loop.ranges} == {False, True}
     (kernel,) = parsed(text(name)).kernels
-    assert len(loops(kernel)) == 1
+    assert [isinstance(n, ast.For) for n in kernel.body].count(True) == len(loops(kernel)) == 2
 
 
 # Offsets
