@@ -412,9 +412,10 @@ class Solver:
             )
             inside = plus(of(start), of(high))
             found.append(Compare(("<=",), (least, expr(inside))))
-            nonempty = Compare(("<=",), (low, high))
-            if not self.known.shows(nonempty):
-                found.append(nonempty)
+            for end in dict.fromkeys((high, last)):
+                nonempty = Compare(("<=",), (low, end))
+                if not self.known.shows(nonempty):
+                    found.append(nonempty)
         return tuple(found)
 
     def _over_tile(
