@@ -459,8 +459,14 @@ class Solver:
         `alone`: it is the stream's, and nothing else moves, so that its ends are what counts.
         """
         if atom != Var(self.round.stream):
-            found = self.round.bounds(atom)
-            return None if found is None else (self.forms.of(found[0]), self.forms.of(found[1]))
+            match atom:
+                case Binary(op="//", left=left, right=divisor) if self._divides(divisor):
+                    edges = self.round.bounds(left)
+                    if edges is not None:
+                        edges = Binary("//", edges[0], divisor), Binary("//", edges[1], divisor)
+                case _:
+                    edges = self.round.bounds(atom)
+            return None if edges is None else (self.forms.of(edges[0]), self.forms.of(edges[1]))
         low, high = Apply("low", (atom,)), Apply("high", (atom,))
         if alone and lows:
             low = Apply("max", (low, *lows))
