@@ -40,7 +40,6 @@ PACKED = {
     "gqa_causal": ["k0"],
     "mqa": ["k0"],
     "native_sparse": ["k3", "k5"],
-    "neighbourhood_2d": ["k0"],
     "packed_offsets": ["k0"],
     "paged_decode": ["k0"],
     "prefix_lm": ["k0"],
@@ -50,7 +49,6 @@ PACKED = {
     "sliding_window": ["k0"],
     "sliding_window_sinks": ["k0"],
     "star_phase_one": ["k0"],
-    "swin_shifted": ["k0"],
 }
 """Examples in which rows share what is streamed, and their kernels; all others stay."""
 OWN = {"chosen", "chosen?"}

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeGuard
 
-from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Value, Var
+from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Name, Value, Var
 from attnc.ir.tiles import Dot, Fold, If, Kernel, Let, Load, Loop, Plan, Statement
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
-from attnc.ir.tiles_walk import names, statements
+from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
@@ -35,7 +35,8 @@ class Pack:
 
     How many of its coordinates go into a row is a number that is known when the kernel is called:
     as many as share, if rows are few, else 1. At most one axis of a kernel is packed, the innermost
-    that can be.
+    that can be. Where all coordinates of one share, but its tile decides what loops go through, it
+    stays.
     """
 
     rows: int = ROWS
@@ -48,7 +49,10 @@ class Pack:
         for kernel in plan.kernels:
             context = Context(plan, kernel)
             outer, inner = context.fresh("y"), context.fresh("x")
+            ranged = _ranged(context)
             for choice in _choices(kernel):
+                if choice[2] is None and choice[0] in ranged:
+                    continue
                 number = self._count(kernel, choice)
                 if context.kind(number) is not Kind.I64:
                     continue
@@ -94,6 +98,33 @@ def _choices(kernel: Kernel) -> Iterator[_Choice]:
             yield shared, None, divisor
         # one that nothing streamed varies along holds the rows already, if no other is inside
         yield from ((shared, other, None) for other in rows[: parallel.index(shared)])
+
+
+def _ranged(context: Context) -> set[str]:
+    """The axes whose tile decides what loops go through.
+
+    With all coordinates of one in each row, loops go through what any of them needs.
+    """
+    stack = [
+        bound
+        for loop in statements(context.kernel.body)
+        if isinstance(loop, Loop)
+        for part in loop.ranges
+        for bound in (part.low, part.high)
+    ]
+    found: set[str] = set()
+    seen: set[str] = set()
+    while stack:
+        expr = stack.pop()
+        found |= context.mentions(expr)
+        for node in subexpressions(expr):
+            if isinstance(node, Value | Name) and node.name not in seen:
+                seen.add(node.name)
+                if node.name in context.lets:
+                    stack.append(context.lets[node.name])
+                elif node.name in context.defined:
+                    stack += expressions(context.defined[node.name])
+    return found
 
 
 def _divisors(load: Load, axis: str) -> Iterator[Expr]:
