@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import pytest
-
 from tests.support import EXAMPLES, ROOT
 
 SECONDS: Final = 300
@@ -59,25 +57,17 @@ def everything(folder: Path, environment: Environment) -> tuple[bytes, bytes, di
     return found.stdout, found.stderr, {p.name: p.read_bytes() for p in place.iterdir()}
 
 
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, dict[str, bytes]]:
-    """All of it, in an ordinary environment."""
-    found = everything(tmp_path_factory.mktemp("usual"), USUAL)
-    assert len(found[2]) == 2 * len(EXAMPLES) + 1
-    return found
+def test_the_same_everywhere(tmp_path: Path) -> None:
+    """As in an ordinary environment."""
+    usual = everything(tmp_path, USUAL)
+    assert len(usual[2]) == 2 * len(EXAMPLES) + 1
+    for name, environment in OTHERS.items():
+        out, err, files = everything(tmp_path, environment)
+        assert files == usual[2], name
+        shown = _escaped if environment.variables["LC_ALL"] in ("C", "POSIX") else bytes.decode
+        assert [shown(out), shown(err)] == [shown(text) for text in usual[:2]], name
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_the_same_everywhere(
-    tmp_path: Path, usual: tuple[bytes, bytes, dict[str, bytes]], name: str
-) -> None:
-    environment = OTHERS[name]
-    out, err, files = everything(tmp_path, environment)
-    assert files == usual[2]
-    if environment.variables["LC_ALL"] in ("C", "POSIX"):  # escapes what it cannot encode
-        out, err = (text.decode().encode("ascii", "backslashreplace") for text in (out, err))
-        usual = tuple(  # type: ignore[assignment]
-            text.decode().encode("ascii", "backslashreplace") for text in usual[:2]
-        )
-    assert out == usual[0]
-    assert err == usual[1]
+def _escaped(text: bytes) -> str:
+    """As where not all letters can be encoded."""
+    return text.decode().encode("ascii", "backslashreplace").decode()
