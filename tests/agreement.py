@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
 import ml_dtypes
@@ -13,9 +12,9 @@ from attnc.ir import printer
 from attnc.ir.facts import Facts
 from tests.oracle.cascades import inputs_for, tolerance
 from tests.oracle.interpreter import run
+from tests.remembered import remembered
 from tests.support import load
 
-KEPT = 100
 NARROW = {
     "bf16": ml_dtypes.bfloat16,
     "f8e4m3": ml_dtypes.float8_e4m3fn,
@@ -23,19 +22,11 @@ NARROW = {
 }
 
 
-_LATEST: OrderedDict[int, tuple[Facts, Any]] = OrderedDict()
-"""Functions by the identity of their facts, which are kept, so that it stays theirs."""
-
-
+@remembered
 def function(facts: Facts) -> Any:
-    """The emitted function of a cascade, emitted once while it is among the latest."""
-    if id(facts) not in _LATEST:
-        text = api.emit(facts, backend="numpy", dtype=None, static={})
-        _LATEST[id(facts)] = facts, load(text, facts.cascade.name)
-        if len(_LATEST) > KEPT:
-            _LATEST.popitem(last=False)
-    _LATEST.move_to_end(id(facts))
-    return _LATEST[id(facts)][1]
+    """The emitted function of a cascade."""
+    text = api.emit(facts, backend="numpy", dtype=None, static={})
+    return load(text, facts.cascade.name)
 
 
 def round_trip(facts: Facts) -> None:

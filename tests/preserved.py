@@ -17,6 +17,7 @@ from attnc.ir.cascade import Output
 from attnc.ir.facts import Facts
 from tests.agreement import NARROW, function
 from tests.oracle.cascades import inputs_for
+from tests.remembered import remembered
 
 REFUSED = "refused"
 
@@ -32,10 +33,16 @@ def marked(output: Output) -> Output:
             return replace(output, empty=-208.0)  # which all floating types hold
 
 
+@remembered
+def _marked(facts: Facts) -> Facts:
+    """A cascade whose absent points stand out."""
+    marks = tuple(map(marked, facts.cascade.outputs))
+    return replace(facts, cascade=replace(facts.cascade, outputs=marks))
+
+
 def outputs(facts: Facts, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
     """What a cascade gives, absent points marked; `REFUSED` if the call is."""
-    marks = tuple(marked(o) for o in facts.cascade.outputs)
-    kernel = function(replace(facts, cascade=replace(facts.cascade, outputs=marks)))
+    kernel = function(_marked(facts))
     try:
         found = kernel(*(inputs[i.name] for i in facts.cascade.inputs), **parameters)
     except ValueError:
