@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,9 @@ def test_after_each_pass(text: str) -> None:
     before = found["tile"]
     for name, step in zip(STEPS[1:], TILING, strict=True):
         after = found[name]
-        verify_plan(step, before, after)
-        assert step(after) is after
+        if after is not before or name == STEPS[-1]:
+            verify_plan(step, before, after)
+            assert step(after) is after
         before = after
 
 
@@ -223,11 +225,13 @@ def test_no_observer_has_a_predicate(name: str) -> None:
 
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_examples_keep_their_values(name: str) -> None:
-    """One case of each example after each pass, all of them after the last."""
+    """One case of each example after each pass that changes it, all of them after the last."""
     text = examples.text(name)
     facts, found = facts_of(text), plans(text)
     names = [i.name for i in facts.cascade.inputs]
-    for at, step in enumerate(STEPS[1:]):
+    for at, (before, step) in enumerate(pairwise(STEPS)):
+        if found[step] is found[before] and step != STEPS[-1]:
+            continue
         run = run_of(text, found[step])
         some = cases(name)
         chosen = some if step == STEPS[-1] else [some[at % len(some)]]
