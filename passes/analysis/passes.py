@@ -151,6 +151,11 @@ def _reads(facts: Facts) -> Iterable[Read]:
                     yield node
 
 
+def used(facts: Facts) -> set[str]:
+    """The variables that index any tensor by themselves."""
+    return {i.name for read in _reads(facts) for i in read.index if isinstance(i, Var)}
+
+
 def indexing(facts: Facts) -> set[str]:
     """The variables that index an input by themselves."""
     return set[str]().union(*(_direct(facts, fibre) for fibre in _fibres(facts)))

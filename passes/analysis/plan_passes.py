@@ -19,15 +19,15 @@ from attnc.ir.stages import Single
 from attnc.ir.tiles import If, Kernel, Let, Load, Loop, Plan, Statement, Store
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.walk import children, free_variables, rebuild, subexpressions
-from attnc.passes.analysis.passes import Count, indexing, passes
+from attnc.passes.analysis.passes import Count, indexing, passes, used
 from attnc.passes.analysis.reach import Reach
 
 
 def plan_passes(plan: Plan, facts: Facts) -> dict[str, Count]:
     """Passes by rank variable over all kernels, as `passes` counts them for a cascade.
 
-    `facts` are of the cascade that the plan was made from. A variable that indexes an input
-    there, and for which nothing is counted, counts what the rank does over which it goes.
+    `facts` are of the cascade that the plan was made from. A variable for which nothing is
+    counted counts what the rank does over which it goes, unless it indexes other tensors alone.
     """
     found = _counted(plan, facts, {})
     rounds: dict[str, list[tuple[str, int]]] = {}
@@ -39,9 +39,11 @@ def plan_passes(plan: Plan, facts: Facts) -> dict[str, Count]:
                 rounds.setdefault(rank, []).append((axis, each))
                 found[rank] += few[rank] - found[rank] - TRIED * each
     counts = {v: Count(n, tuple(rounds.get(v, ()))) for v, n in found.items()}
-    named = indexing(facts)
+    others = used(facts) - indexing(facts)
     for variable, size in facts.variables.items():
-        if variable in named and isinstance(size, Value) and size.name.lower() in counts:
+        if variable in others:
+            continue
+        if isinstance(size, Value) and size.name.lower() in counts:
             counts.setdefault(variable, counts[size.name.lower()])
     return counts
 
