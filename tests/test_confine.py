@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attnc
 from attnc.compilation import tiling, verify_plan
 from attnc.ir import tiles_printer
 from attnc.ir.expr import Binary
-from attnc.ir.facts import Facts
 from attnc.ir.tiles import Dot, If, Plan, Statement
 from attnc.ir.tiles_walk import statements, with_body
 from attnc.passes.tiling import confine
@@ -22,10 +20,10 @@ from attnc.passes.tiling.confine import Confine
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.matrix import MatrixOperands
 from attnc.passes.tiling.pipeline import TILING
-from attnc.planning import planned
 from tests import examples
 from tests.attentions import attention, inputs_for, sizes_for
 from tests.oracle.cascades import cascade_from, tolerance
+from tests.prepared import facts_of, plan_of
 from tests.preserved import random_inputs
 from tests.test_tiles import cases
 from tests.tiled import Tiled, of_plan, outputs, written
@@ -42,16 +40,6 @@ CHOICE = """cascade choice(P[M,N], V[N,F], keep[N,F]: bool) -> O[M,F]:
 BOTH = """cascade both(P[M,N], V[N,F], keep[N,F]: bool) -> O[M,F]:
     O[m,f] = P[m,n] * V[n,f] where keep[n,f], n <= m
 """
-
-
-@cache
-def facts_of(text: str) -> Facts:
-    return attnc.check(text).select()
-
-
-@cache
-def plan_of(text: str) -> Plan:
-    return planned(facts_of(text))[1].plan
 
 
 def run_of(text: str, plan: Plan) -> Tiled:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attnc
 from attnc.cli import main
 from attnc.compilation import verify_plan
 from attnc.errors import InternalError
@@ -31,9 +30,9 @@ from attnc.passes.tiling.known import is_filled
 from attnc.passes.tiling.legalise import predicates
 from attnc.passes.tiling.pipeline import TILING
 from attnc.passes.tiling.presence import both, conjuncts
-from attnc.planning import planned
 from tests import examples, golden
 from tests.oracle.cascades import cascade_from, tolerance
+from tests.prepared import facts_of, plan_of
 from tests.preserved import random_inputs
 from tests.test_tiles import cases
 from tests.tiled import Tiled, of_plan, outputs, written
@@ -137,14 +136,9 @@ def _some(rng: np.random.Generator, *shape: int) -> Any:
 
 
 @cache
-def facts_of(text: str) -> Facts:
-    return attnc.check(text).select()
-
-
-@cache
 def plans(text: str) -> dict[str, Plan]:
     """The plan of a cascade as lowered and after each pass."""
-    plan = planned(facts_of(text))[1].plan
+    plan = plan_of(text)
     found = {"tile": plan}
     for name, step in zip(STEPS[1:], TILING, strict=True):
         plan = found[name] = step(plan)

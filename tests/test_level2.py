@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from lark import Lark
 
-import attnc
 from attnc.backends.numpy.tiled import emit_tiled
 from attnc.backends.options import Options
 from attnc.errors import InternalError, Source, SpecError
@@ -27,8 +26,7 @@ from attnc.ir.tiles import Axis, Loop, Plan, Statement, Store
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import with_body
 from attnc.ir.types import Kind
-from attnc.planning import planned
-from tests import examples
+from tests import examples, prepared
 from tests.oracle.cascades import cascade_from
 
 FOLDER = Path(__file__).parent / "plans"
@@ -50,7 +48,7 @@ def plan_of(name: str) -> Plan:
 
 def lowered(text: str) -> Plan:
     """The plan of a cascade."""
-    return planned(attnc.check(text).select())[1].plan
+    return prepared.plan_of(text)
 
 
 # The text

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attnc
 from attnc.backends.numpy.tiled import emit_tiled
 from attnc.backends.options import Options
 from attnc.compilation import tiling
@@ -27,6 +26,7 @@ from attnc.passes.tiling.pack import Pack
 from attnc.passes.tiling.packing import Packing
 from attnc.planning import planned
 from tests import examples
+from tests.prepared import facts_of, legal_of
 from tests.test_legalise import same, spoilt
 from tests.test_tiles import TIED, cases
 from tests.tiled import Tiled, of_plan, written
@@ -56,19 +56,8 @@ OWN = {"chosen", "chosen?"}
 
 
 @cache
-def facts_of(text: str) -> Facts:
-    return attnc.check(text).select()
-
-
-@cache
-def plan_of(text: str) -> Plan:
-    """The plan for a device, not packed."""
-    return tiling(planned(facts_of(text))[1].plan)
-
-
-@cache
 def packed_of(text: str, rows: int = 64) -> Plan:
-    return Pack(rows)(plan_of(text))
+    return Pack(rows)(legal_of(text))
 
 
 @cache
@@ -85,7 +74,7 @@ def sound(plan: Plan) -> None:
 
 def changed(text: str) -> list[str]:
     """The kernels that are packed."""
-    before, after = plan_of(text).kernels, packed_of(text).kernels
+    before, after = legal_of(text).kernels, packed_of(text).kernels
     return [b.name for b, a in zip(before, after, strict=True) if a is not b]
 
 
@@ -121,7 +110,7 @@ def packed_axes(kernel: Kernel) -> tuple[str, str]:
 def test_what_is_packed(name: str) -> None:
     text = examples.text(name)
     assert changed(text) == PACKED.get(name, [])
-    before, after = plan_of(text), packed_of(text)
+    before, after = legal_of(text), packed_of(text)
     if name not in PACKED:
         assert after is before
         return
@@ -131,7 +120,7 @@ def test_what_is_packed(name: str) -> None:
 
 @pytest.mark.parametrize("name", PACKED)
 def test_streamed_loads_do_not_vary_along_rows(name: str) -> None:
-    before, after = plan_of(examples.text(name)), packed_of(examples.text(name))
+    before, after = legal_of(examples.text(name)), packed_of(examples.text(name))
     count = 0
     for old, new in zip(streamed(before, PACKED[name]), streamed(after, PACKED[name]), strict=True):
         kernel = next(k for k in after.kernels if new in statements(k.body))
@@ -148,7 +137,7 @@ def test_examples_keep_their_values(name: str, rows: int) -> None:
     """As written and as not packed: with a group in each row, and with one head."""
     text = examples.text(name)
     facts, run = facts_of(text), run_of(text, rows)
-    plain = of_plan(facts, plan_of(text), rounded=False)
+    plain = of_plan(facts, legal_of(text), rounded=False)
     names = [i.name for i in facts.cascade.inputs]
     for seed, (label, arrays, parameters) in enumerate(cases(name)):
         inputs = dict(zip(names, arrays, strict=True))
@@ -250,7 +239,7 @@ def test_generated_cascades_keep_their_values(part: int) -> None:
     for seed in range(part, 60, 4):
         rng = np.random.default_rng(seed)
         text = generated(rng)
-        before, after = plan_of(text), packed_of(text)
+        before, after = legal_of(text), packed_of(text)
         if after is before:
             continue
         sound(after)
@@ -346,7 +335,7 @@ KEPT = {
 
 @pytest.mark.parametrize("name", KEPT)
 def test_what_is_not_shared_stays(name: str) -> None:
-    assert packed_of(KEPT[name]) is plan_of(KEPT[name])
+    assert packed_of(KEPT[name]) is legal_of(KEPT[name])
 
 
 def test_rows_that_each_look_at_keys_of_their_own() -> None:
@@ -524,6 +513,6 @@ def test_any_quotient_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Packing, "quotient", careless)
     text = GROUPED.replace("V[h // G,n,f]", "V[h // 3,n,f]")
-    assert wrong(text, Pack()(plan_of(text)))
+    assert wrong(text, Pack()(legal_of(text)))
     monkeypatch.undo()
-    assert Pack()(plan_of(text)) is plan_of(text)
+    assert Pack()(legal_of(text)) is legal_of(text)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attnc
 from attnc.ir.expr import Binary, Expr, Int, Name
 from attnc.ir.tiles_verify import verify
 from attnc.passes.running.derive import Sum
@@ -21,6 +20,7 @@ from attnc.planning import planned
 from tests import examples
 from tests.agreement import NARROW
 from tests.oracle.cascades import cascade_from, inputs_for, tolerance
+from tests.prepared import facts_of, lowered
 from tests.test_tiles import cases, differs, function, oracle, outputs, tiles
 from tests.tiled import of_plan
 
@@ -33,14 +33,13 @@ TIED = {"native_sparse"}
 
 def in_pieces(text: str, pieces: int) -> Fused:
     """The plan in which each stream that can be split is."""
-    facts = attnc.check(text).select()
-    whole = planned(facts)[1]
+    facts, whole = facts_of(text), lowered(text)[1]
     return planned(facts, None, dict.fromkeys(whole.can_split, pieces))[1]
 
 
 def can_split(name: str) -> bool:
     """Whether an example has a stream that can be split."""
-    return planned(attnc.check(examples.text(name)).select())[1].can_split != ()
+    return lowered(examples.text(name))[1].can_split != ()
 
 
 SPLIT = [n for n in examples.NAMES if n not in TIED and can_split(n)]
@@ -55,7 +54,7 @@ def test_most_examples_can_be_split() -> None:
 def test_pieces_merge_to_the_whole(name: str) -> None:
     """Whatever the number of pieces, their order, and the tiles of both kernels."""
     text = examples.text(name)
-    facts, plain = attnc.check(text).select(), oracle(text)
+    facts, plain = facts_of(text), oracle(text)
     names = [i.name for i in facts.cascade.inputs]
     for pieces in (3, 11):
         fused = in_pieces(text, pieces)
@@ -74,7 +73,7 @@ def test_random_cascades_in_pieces(part: int, request: pytest.FixtureRequest) ->
     done = 0
     for seed in range(part, count, 2):
         text = cascade_from(np.random.default_rng(seed))
-        facts = attnc.check(text).select()
+        facts = facts_of(text)
         fused = in_pieces(text, 1 + seed % 5)
         inputs, parameters = inputs_for(facts, np.random.default_rng(seed), nonfinite=False)
         for item in facts.cascade.inputs:

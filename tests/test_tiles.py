@@ -17,21 +17,18 @@ import numpy as np
 import pytest
 
 import attnc
-from attnc.api import emit
 from attnc.backends.numpy.tiled import emit_tiled
 from attnc.backends.options import Options
 from attnc.compilation import tiling
 from attnc.ir import tiles_printer
 from attnc.ir.expr import Binary, Bool, Compare, Expr, Int, Logical, Name, Value
-from attnc.ir.facts import Facts
 from attnc.ir.tiles import Dot, Fold, Loop, Map, Plan, Statement, Store
 from attnc.ir.walk import children, rebuild
 from attnc.modules import function_of
-from attnc.passes.tiling.fuse import Fused
-from attnc.planning import planned
-from tests import examples, golden
+from tests import agreement, examples, golden
 from tests.agreement import NARROW
 from tests.oracle.cascades import cascade_from, inputs_for, tolerance
+from tests.prepared import facts_of, lowered
 
 FOLDER = Path(__file__).parent / "tiles"
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.attn"))]
@@ -58,18 +55,13 @@ TIED = {"native_sparse": frozenset("lexgyz")}
 """Axes whose sums an example compares: the order in which they are added decides between equals."""
 
 
-def lowered(text: str) -> tuple[Facts, Fused]:
-    """The facts after the passes, and the plan."""
-    return planned(attnc.check(text).select())
-
-
 def function(plan: Plan) -> Callable[..., Any]:
     return function_of(emit_tiled(plan, Options()), "tiled")
 
 
 def oracle(text: str) -> Callable[..., Any]:
-    facts = attnc.check(text).select()
-    return function_of(emit(facts, backend="numpy", dtype=None, static={}), "oracle")
+    """What a text says, as it is written."""
+    return agreement.function(facts_of(text))
 
 
 def outputs(found: Any) -> tuple[Any, ...]:

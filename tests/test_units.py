@@ -11,13 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import attnc
-from attnc.compilation import tiling
 from attnc.errors import Source
 from attnc.grammar.tiles import parse
 from attnc.ir import printer, tiles_printer
 from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Name, Unary, Value
-from attnc.ir.facts import Facts
 from attnc.ir.tiles import Let, Loop, Map, Plan, Statement, Store
 from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import mapped, statements, with_body
@@ -28,11 +25,11 @@ from attnc.passes.tiling.legalise import unfilled
 from attnc.passes.tiling.scalars import LN2, ONE, Scalar, scalar
 from attnc.passes.tiling.unit_nodes import Nodes
 from attnc.passes.tiling.units import Units
-from attnc.planning import planned
 from tests import examples
 from tests.acceptance.judge import judge
 from tests.attentions import attention, inputs_for, sizes_for
 from tests.oracle.cascades import cascade_from, tolerance
+from tests.prepared import facts_of, legal_of
 from tests.preserved import random_inputs
 from tests.test_acceptance import DOUBTFUL, TYPES, narrowed
 from tests.test_gallery import facts as facts_of_example
@@ -44,18 +41,8 @@ PARTS = 8
 
 
 @cache
-def facts_of(text: str) -> Facts:
-    return attnc.check(text).select()
-
-
-@cache
-def legal(text: str) -> Plan:
-    return tiling(planned(facts_of(text))[1].plan)
-
-
-@cache
 def held(text: str) -> Plan:
-    return Units()(legal(text))
+    return Units()(legal_of(text))
 
 
 def sound(before: Plan, after: Plan) -> None:
@@ -73,7 +60,7 @@ def sound(before: Plan, after: Plan) -> None:
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_examples_are_sound(name: str) -> None:
     text = examples.text(name)
-    sound(legal(text), held(text))
+    sound(legal_of(text), held(text))
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
@@ -114,9 +101,9 @@ def test_random_attentions(part: int, request: pytest.FixtureRequest) -> None:
         rng = np.random.default_rng(seed)
         text = attention(rng)
         facts, plan = facts_of(text), held(text)
-        sound(legal(text), plan)
+        sound(legal_of(text), plan)
         found["all"] += 1
-        found["changed"] += plan is not legal(text)
+        found["changed"] += plan is not legal_of(text)
         drawn = str(rng.choice(["f32", "f16", "bf16"]))
         for kind in ("f64", drawn):
             inputs = inputs_for(facts.cascade.inputs, rng, sizes_for(rng), TYPES[kind])
@@ -150,11 +137,11 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
             expected = outputs(written(facts, inputs, parameters))
         except ValueError:
             continue
-        sound(legal(text), plan)
+        sound(legal_of(text), plan)
         if not all(np.all(np.isfinite(x.astype(np.float64))) for x in expected):
             continue
         done += 1
-        changed += plan is not legal(text)
+        changed += plan is not legal_of(text)
         run = of_plan(facts, plan, rounded=False)
         sizes = run.sizes(seed, inputs, parameters)
         allowed = tolerance(facts)
@@ -202,7 +189,7 @@ def test_hostile_scores(label: str, features: int) -> None:
             inputs = {n: a.astype(np.float32) for n, a in arrays.items()}
         wide = {n: a.astype(np.float64) for n, a in inputs.items()}
         expected = outputs(written(facts, wide, {}))
-        for at, plan in enumerate((legal(SOFTMAX), held(SOFTMAX))):
+        for at, plan in enumerate((legal_of(SOFTMAX), held(SOFTMAX))):
             run = of_plan(facts, plan, rounded=False)
             sizes = run.sizes(seed, inputs, {})
             for found, right in zip(outputs(run(inputs, {}, sizes, seed)), expected, strict=True):
@@ -251,7 +238,7 @@ def test_a_score_is_multiplied_and_added_once(name: str) -> None:
     """One fused multiply-add and one exponential for each; no other product, no quotient."""
     found = operations(scores(held(examples.text(name))))
     assert found == {"fma": 1, "exp2": 1}
-    before = operations(scores(legal(examples.text(name))))
+    before = operations(scores(legal_of(examples.text(name))))
     assert before == {"/": 1, "sqrt": 1, "-": 1, "exp": 1}
 
 
@@ -288,7 +275,7 @@ def without_coordinates(expr: Expr) -> Expr:
 def test_numbers_are_computed_once() -> None:
     """Before all else, one for each factor, called by the first name that is free."""
     for name in examples.NAMES:
-        plan = legal(examples.text(name))
+        plan = legal_of(examples.text(name))
         for before, kernel in zip(plan.kernels, held(examples.text(name)).kernels, strict=True):
             lets = [s for s in statements(kernel.body) if isinstance(s, Let) and s.kind.floating]
             assert kernel.body[: len(lets)] == tuple(lets)
@@ -303,12 +290,12 @@ NOTHING = (
 
 
 def test_nothing_to_gain() -> None:
-    assert held(NOTHING) is legal(NOTHING)
+    assert held(NOTHING) is legal_of(NOTHING)
 
 
 def test_what_steps_are_taken_by_stays() -> None:
     """Floats of coordinates alone, which become indices."""
-    before, after = legal(examples.text("t5_bias")), held(examples.text("t5_bias"))
+    before, after = legal_of(examples.text("t5_bias")), held(examples.text("t5_bias"))
     kinds = [[s for s in all_maps(p) if s.kind is Kind.F64] for p in (before, after)]
     assert kinds[0] == kinds[1] != []
 
@@ -351,7 +338,7 @@ def test_a_number_without_a_sign_is_no_unit(monkeypatch: pytest.MonkeyPatch) -> 
         assert not wrong(SCALED, held(SCALED), {"g": g}, shapes)
     monkeypatch.setattr(Scalar, "positive", lambda self, extents: True)
     monkeypatch.setattr(Nodes, "finite", lambda self, unit: True)
-    plan = Units()(legal(SCALED))
+    plan = Units()(legal_of(SCALED))
     assert not wrong(SCALED, plan, {"g": 0.7}, shapes)
     assert wrong(SCALED, plan, {"g": -0.7}, shapes)
 
@@ -366,7 +353,7 @@ def test_a_constant_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
         return self if not self.powers and other.powers else divide(self, other)
 
     monkeypatch.setattr(Scalar, "__truediv__", kept)
-    assert wrong(FLOOR, Units()(legal(FLOOR)), {}, shapes)
+    assert wrong(FLOOR, Units()(legal_of(FLOOR)), {}, shapes)
 
 
 def test_a_unit_that_may_be_infinite_has_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +362,7 @@ def test_a_unit_that_may_be_infinite_has_no_zero(monkeypatch: pytest.MonkeyPatch
     assert not wrong(MASKED, held(MASKED), {}, shapes)
     assert not wrong(MASKED, held(MASKED), {}, {**shapes, "Q": (4, 3), "K": (6, 3)})
     monkeypatch.setattr(Nodes, "finite", lambda self, unit: True)
-    plan = Units()(legal(MASKED))
+    plan = Units()(legal_of(MASKED))
     assert plan != held(MASKED)
     assert not wrong(MASKED, plan, {}, {**shapes, "Q": (4, 3), "K": (6, 3)})
     assert wrong(MASKED, plan, {}, shapes)

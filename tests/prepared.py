@@ -1,0 +1,43 @@
+"""Texts as facts and as plans, made once for all tests of a process.
+
+Tests that change a pass make plans of their own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import attnc
+from attnc.compilation import tiling
+from attnc.ir.facts import Facts
+from attnc.ir.tiles import Plan
+from attnc.passes.tiling.fuse import Fused
+from attnc.planning import for_device, planned
+
+
+@cache
+def facts_of(text: str) -> Facts:
+    return attnc.check(text).select()
+
+
+@cache
+def lowered(text: str) -> tuple[Facts, Fused]:
+    """The facts after the passes on cascades, and what kernels were made of them."""
+    return planned(facts_of(text))
+
+
+def plan_of(text: str) -> Plan:
+    """The plan before the passes on plans."""
+    return lowered(text)[1].plan
+
+
+@cache
+def legal_of(text: str) -> Plan:
+    """The plan after them."""
+    return tiling(plan_of(text))
+
+
+@cache
+def device_of(text: str) -> Plan:
+    """The plan for a device."""
+    return for_device(facts_of(text))
