@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "draw a spec: its graph and passes, which points exist, or which tiles are visited"
 
-OPTIONS: Final = {
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "graph": ("rank",),
     "mask": ("tensor", "rows", "columns", "at", "size", "static", "data"),
     "tiles": ("kernel", "tile", "at", "size", "static", "data"),
