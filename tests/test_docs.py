@@ -84,8 +84,9 @@ def test_excerpts(page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
             line = ["compile", str(tmp_path / "it.attn"), "-o", str(tmp_path / "it.py")]
             plans = []
             for backend in ("numpy", "triton"):
-                assert cli.main([*line, "--backend", backend, "--print-after", "ranges"]) == 0
-                plans.append([line.strip() for line in capsys.readouterr().err.splitlines()])
+                for step in ("ranges", "dead"):
+                    assert cli.main([*line, "--backend", backend, "--print-after", step]) == 0
+                    plans.append([line.strip() for line in capsys.readouterr().err.splitlines()])
             assert [] in [_others(block.text, plan) for plan in plans]
 
 
