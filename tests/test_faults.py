@@ -15,7 +15,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("attnc", "grammar", "passes", "backends", "examples", "tests/oracle", "tests/reader")
-FILES = ("tests/probe.py", "tests/agreement.py", "tests/support.py", "tests/examples.py")
+FILES = (
+    "tests/probe.py",
+    "tests/agreement.py",
+    "tests/remembered.py",
+    "tests/support.py",
+    "tests/examples.py",
+)
 
 
 @dataclass(frozen=True)
