@@ -26,8 +26,14 @@ def _triton(plan: Plan, options: Options, notes: str) -> str:
     return emit_plan(plan, options, notes)
 
 
+def _tvm(plan: Plan, options: Options, notes: str) -> str:
+    from attnc.backends.tvm.emit import emit_plan
+
+    return emit_plan(plan, options, notes)
+
+
 BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
 """Those that print the cascade."""
 
-DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton}
+DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton, "tvm": _tvm}
 """Those that print its plan."""

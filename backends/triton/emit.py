@@ -32,17 +32,17 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     if "math." in wrapper or any("math." in h for h in around):
         imports.append("import math")
     imports += ["", "import torch", "import triton", "import triton.language as tl"]
-    parts = [*_title(plan, options, notes), "", *imports, "", f'_KERNEL = "{plan.name}"']
+    parts = [*title(plan, options, notes, "Triton"), "", *imports, "", f'_KERNEL = "{plan.name}"']
     parts += ["", f'__all__ = ["{launcher.function}"]', "", "", bodies, "", "", wrapper]
     for helper in (*on_device, *around):
         parts += ["", "", helper]
     return "\n".join(parts) + "\n"
 
 
-def _title(plan: Plan, options: Options, notes: str) -> list[str]:
+def title(plan: Plan, options: Options, notes: str, backend: str) -> list[str]:
     """What the module is and where it comes from."""
     target = f" on {options.target}" if options.target else ""
-    lines = [f'"""{plan.name}: emitted by attnc {options.version} for Triton{target}.']
+    lines = [f'"""{plan.name}: emitted by attnc {options.version} for {backend}{target}.']
     if notes:
         lines += ["", *(INDENT + line if line else "" for line in _wrapped(notes))]
     return [*lines, '"""']

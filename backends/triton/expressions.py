@@ -228,7 +228,7 @@ class Expressions:
 
         A number and a tile meet in a choice, since the interpreter takes the one for an integer.
         """
-        parts = [self.truth(e) for e in _joined(expr, expr.op)]
+        parts = [self.truth(e) for e in joined(expr, expr.op)]
         sign, level = ("&", BIT_AND) if expr.op == "and" else ("|", BIT_OR)
         numbers = [p for p in parts if not p.axes]
         lanes = [p for p in parts if p.axes]
@@ -458,12 +458,12 @@ class Expressions:
         return f"tl.full((), {term.text}, {term.held.value})"
 
 
-def _joined(expr: Expr, op: str) -> Iterator[Expr]:
+def joined(expr: Expr, op: str) -> Iterator[Expr]:
     """The conditions that an operation joins."""
     match expr:
         case Logical(op=other, left=left, right=right) if other == op:
-            yield from _joined(left, op)
-            yield from _joined(right, op)
+            yield from joined(left, op)
+            yield from joined(right, op)
         case _:
             yield expr
 

@@ -110,7 +110,7 @@ class KernelText:
         """The lines of the arguments, and the names of those that are not specialised."""
         scope = self.scope
         free: list[str] = []
-        lines = _filled([t.pointer for t in tensors]) if tensors else []
+        lines = filled([t.pointer for t in tensors]) if tensors else []
         for tensor in tensors:
             if tensor.strides:
                 free += tensor.strides[:-1]
@@ -121,7 +121,7 @@ class KernelText:
         ranks += scope.sizes
         free += ranks
         if ranks:
-            lines += _filled(ranks)
+            lines += filled(ranks)
         for argument in scope.arguments():
             free.append(argument.name)
             shown = printer.expression(argument.value)
@@ -191,7 +191,7 @@ class KernelText:
         return lines
 
 
-def _filled(names: list[str]) -> list[str]:
+def filled(names: list[str]) -> list[str]:
     """Lines of arguments, as many on each as there is room for."""
     return textwrap.wrap(
         ", ".join(names) + ",",

@@ -145,24 +145,28 @@ class Launcher:
             lines.append(self._tensor_check(item))
         lines += self._type_of([i for i in self.plan.inputs if i.element is None])
         names = {i.name: self.tensor(i.name) for i in self.plan.inputs}
-        lines.append(f"_device = _device_of(_k0, {keywords(names)})")
+        lines.append(self._device(names))
         for item in self.plan.inputs:
             if any(isinstance(s, str) for s in item.sizes):
                 left = [self.value(s) if isinstance(s, str) else "_" for s in item.sizes]
                 lines.append(f"{tuple_of(left)[1:-1]} = {self.tensor(item.name)}.shape")
         return [*lines, *self._bindings(check=True)]
 
+    def _device(self, names: dict[str, str]) -> str:
+        """The line that tells where all tensors are."""
+        return f"_device = _device_of(_k0, {keywords(names)})"
+
     def _tensor_check(self, item: Input) -> str:
         ranks = [f'"{s}"' if isinstance(s, str) else str(s) for s in item.sizes]
         element = item.element or self.options.dtype
-        types = "_FLOATS" if element is None else f'("{_torch_name(element)}",)'
+        types = "_FLOATS" if element is None else f'("{torch_name(element)}",)'
         return (
             f'_tensor("{item.name}", {self.tensor(item.name)}, {tuple_of(ranks)}, {types}, _sizes)'
         )
 
     def _type_of(self, untyped: list[Input]) -> list[str]:
         if self.options.dtype is not None:
-            return [f"_type = torch.{_torch_name(self.options.dtype)}"]
+            return [f"_type = torch.{torch_name(self.options.dtype)}"]
         if not untyped:
             return ["_type = torch.float32"]
         names = {i.name: self.tensor(i.name) for i in untyped}
@@ -265,7 +269,7 @@ class Launcher:
         lines = [f"{test}  # no output has a point"]
         results = []
         for output in self.plan.outputs:
-            empty, dtype = _empty(output), _dtype(output)
+            empty, dtype = empty_of(output), _dtype(output)
             text = f"{self.tensor(output.name)}.fill_({empty})"
             if any(b.name == output.name for b in self.plan.buffers):
                 shape = self._shape(output.name)
@@ -279,7 +283,7 @@ class Launcher:
         buffer = next(b for b in self.plan.buffers if b.name == name)
         text = self.tensor(name)
         if buffer.presence == "byte":
-            text = f"torch.where({self.tensor(name + '?')}, {text}, {_empty(output)})"
+            text = f"torch.where({self.tensor(name + '?')}, {text}, {empty_of(output)})"
         return f"{text}.to({_dtype(output)})"
 
     def _launch(self, kernel: Printed) -> list[str]:
@@ -332,7 +336,7 @@ class Launcher:
             "TYPE": "_type_of(_type)",
         }
         fixed |= {n: types[n] for n in kernel.constants}
-        rows = [x for line in _filled_rows(call) for x in laid_out(line)]
+        rows = [x for line in filled_rows(call) for x in laid_out(line)]
         rows += [f"{name}={text}," for name, text in fixed.items()]
         rows += ["num_warps=_warps,", "num_stages=_stages,"]
         rows.append("enable_fp_fusion=True,")
@@ -360,7 +364,7 @@ def _values(*exprs: Expr) -> set[str]:
     return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Value)}
 
 
-def _filled_rows(texts: list[str]) -> list[str]:
+def filled_rows(texts: list[str]) -> list[str]:
     """Arguments, as many in each line as there is room for."""
     rows: list[str] = []
     for text in texts:
@@ -382,13 +386,13 @@ def _python(value: Constant) -> str:
 
 def _dtype(output: Output) -> str:
     """The element type of an output."""
-    return "_type" if output.element is None else f"torch.{_torch_name(output.element)}"
+    return "_type" if output.element is None else f"torch.{torch_name(output.element)}"
 
 
-def _empty(output: Output) -> str:
+def empty_of(output: Output) -> str:
     """What the absent points of an output become."""
     return _python(output.empty if output.empty is not None else 0)
 
 
-def _torch_name(element: str) -> str:
+def torch_name(element: str) -> str:
     return "float8_e4m3fn" if element == "f8e4m3" else NUMPY_NAMES[element]

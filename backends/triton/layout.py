@@ -63,7 +63,7 @@ def _broken(text: str, start: str) -> list[str]:
         inner = body[opened + 1 : -1]
         parts = _split(inner)
         single = len(parts) == 1 and body[opened] == "("
-        grouped = single and not body[:opened].rstrip()[-1:].isalnum()
+        grouped = single and not body[:opened][-1:].isalnum()
         comma = "" if grouped else ","
         lines = [start + body[: opened + 1]]
         if _short(parts):

@@ -1,0 +1,1 @@
+"""TVM: a plan as kernels in its script dialect, for CPUs."""

@@ -1,0 +1,652 @@
+"""The statements of a kernel as lines of text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.backends.numpy.layout import INDENT
+from attnc.backends.refused import NotPrinted
+from attnc.backends.triton.expressions import Expressions
+from attnc.backends.triton.nans import without_nan
+from attnc.backends.triton.needless import Needless
+from attnc.backends.triton.terms import HELD, Held, Term
+from attnc.backends.triton.updates import updates
+from attnc.backends.tvm.memory import Memory
+from attnc.backends.tvm.nests import Nest, as_fold, nests
+from attnc.backends.tvm.rounds import Rounds
+from attnc.backends.tvm.scope import LaneScope
+from attnc.backends.tvm.terms import DTYPES
+from attnc.ir.cascade import Constant
+from attnc.ir.expr import Binary, Bool, Expr, Name
+from attnc.ir.printer import AND
+from attnc.ir.tiles import (
+    Carry,
+    Dot,
+    Fold,
+    If,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Range,
+    Scan,
+    Statement,
+    Store,
+    TopK,
+)
+from attnc.ir.tiles_full import Round
+from attnc.ir.tiles_walk import ahead, conjuncts, expressions, in_full, in_turn, names
+from attnc.ir.tiles_walk import statements as walk
+from attnc.ir.types import Kind
+
+IDENTITIES: Final = {"sum": "0", "prod": "1", "any": "False", "all": "True"}
+KEPT: Final = {
+    Held.BOOL: "T.bool",
+    Held.INT: "T.int64",
+    Held.I64: "T.int64",
+    Held.I32: "T.int32",
+}
+"""Numbers that have a place of their own; TVM writes others out wherever they are read, and those
+that are made of each other grow without end."""
+RANGES: Final = {"i32": (-(2**31), 2**31 - 1), "i8": (-128, 127), "u8": (0, 255)}
+"""What integer outputs can be; what is beyond is absent."""
+
+
+@dataclass
+class Body:
+    """Prints statements."""
+
+    scope: LaneScope
+    lines: list[str] = field(default_factory=list[str])
+    depth: int = 3
+    around: Round = Round()
+    """The full ranges whose rounds are printed."""
+    buffers: dict[str, str] = field(default_factory=dict[str, str])
+    """The lines that make room for tiles."""
+    _true: set[str] = field(default_factory=set[str])
+    """Tiles that are true in all lanes of the range that is printed."""
+    _aliases: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        scope = self.scope
+        self.expression: Expressions = scope.text
+        self.memory: Memory = Memory(scope)
+        self.needless: Needless = Needless(scope.context)
+        self.plain: frozenset[str] = without_nan(scope.kernel)
+        self.uses: Counter[str] = Counter(
+            n for s in walk(scope.kernel.body) for n in names(*expressions(s))
+        )
+
+    def line(self, text: str) -> None:
+        """Appends a line."""
+        self.lines.append(INDENT * self.depth + text)
+
+    def _room(self, name: str) -> str:
+        """The buffer of a tile, which is made if there is none."""
+        python = self.scope.buffer(name)
+        if python not in self.buffers:
+            dtype = DTYPES[HELD[self.scope.context.kinds[name]]]
+            axes = ", ".join(self.scope.layouts[name])
+            note = f"  # [{axes}]" if axes else ""
+            shape = self.scope.shape_of(name)
+            self.buffers[python] = f"{python} = T.alloc_buffer({shape}, {dtype}){note}"
+        return python
+
+    # Statements
+
+    def statements(self, body: Sequence[Statement]) -> None:
+        """Prints statements in order, those with the same loops together."""
+        sums = self.scope.products.sums
+        done = {d.target for d, _ in sums.values()}
+        kept: list[Statement] = []
+        for item in body:
+            if isinstance(item, Dot) and item.target in done:
+                continue
+            if isinstance(item, Map) and self._is_known(item):
+                continue
+            if isinstance(item, Fold) and self._is_some(item):
+                self._true.add(item.target)
+                continue
+            kept.append(item)
+        for part in self._split(kept):
+            for found in nests(part, self.scope):
+                if isinstance(found, Nest):
+                    self._nest(found)
+                else:
+                    self._statement(found)
+
+    def _split(self, body: Sequence[Statement]) -> Iterator[list[Statement]]:
+        """Statements up to each sum onto a product, and that alone."""
+        part: list[Statement] = []
+        for item in body:
+            if isinstance(item, Map) and item.target in self.scope.products.sums:
+                yield part
+                part = []
+                self._sum(item)
+            elif isinstance(item, Dot) and not self._is_matrix(item):
+                part.append(as_fold(item))
+            else:
+                part.append(item)
+        yield part
+
+    def _statement(self, item: Statement) -> None:
+        match item:
+            case Dot():
+                self._product(item, item.target, onto=False)
+            case Let():
+                self._let(item)
+            case Loop():
+                self._loop(item)
+            case If():
+                self._if(item)
+            case Store():
+                self._store(item)
+            case Scan():
+                self._scan(item)
+            case TopK():
+                self._topk(item)
+            case Load() | Map() | Fold():
+                raise TypeError("a statement of lanes stands in a nest")
+
+    def _is_known(self, item: Map) -> bool:
+        """Whether a map is a condition that holds in all lanes of the full range around."""
+        if not self.around or item.target in self._aliases or item.kind is not Kind.BOOL:
+            return False
+        if self._folded(item.value) == Bool(True):
+            self._true.add(item.target)
+            return True
+        return False
+
+    def _is_some(self, item: Fold) -> bool:
+        """Whether a fold asks for a row, and all that exist will do: a program has one."""
+        if not self.around or item.op != "any" or item.target in self._aliases:
+            return False
+        lanes = (self._folded(item.value), self._folded(item.where))
+        return self.needless.full.some(self.around, item.over, lanes)
+
+    def _truth(self, predicate: Expr) -> Term:
+        return self.expression(self._folded(predicate))
+
+    def _value(self, expr: Expr, kind: Kind) -> Term:
+        return self.expression.in_kind(self._folded(expr), kind)
+
+    def _typed(self, expr: Expr, kind: Kind) -> str:
+        """The text of a value that has its type."""
+        term = self.expression.held(self._value(expr, kind), HELD[kind])
+        return self.expression.as_tensor(term)
+
+    def _folded(self, expr: Expr) -> Expr:
+        """An expression without the conditions that are known to hold here."""
+        return self.scope.folded(expr, self._holds)
+
+    def _holds(self, condition: Expr) -> bool:
+        here = bool(self.around) and self.needless.full.holds(self.around, condition)
+        return here or self._is_true(condition)
+
+    def _is_true(self, condition: Expr) -> bool:
+        return isinstance(condition, Name) and condition.name in self._true
+
+    def _mask(self, predicate: Expr) -> Expr:
+        """A predicate on memory."""
+        found = self.needless.mask(predicate, self.around)
+        return self.scope.folded(found, self._is_true)
+
+    # Nests of loops
+
+    def _nest(self, nest: Nest) -> None:
+        """Prints loops over lanes, behind what folds begin with."""
+        scope = self.scope
+        for item in nest.items:
+            if isinstance(item, Fold):
+                self._begin(item)
+        inside = Counter(n for i in nest.items for n in names(*expressions(i)))
+        plain = any(isinstance(i, Load) for i in nest.items) or any(
+            isinstance(i, Fold) and scope.vector in i.over for i in nest.items
+        )
+        before = self.depth
+        self._loops(nest.loops, vector=not plain)
+        for item in nest.items:
+            local = isinstance(item, Map) and item.target not in self._aliases
+            local = local and inside[item.target] == self.uses[item.target] > 0
+            self._lane(item, local=local)
+        self.depth = before
+        scope.numbers.clear()
+
+    def _loops(self, axes: Sequence[str], *, vector: bool) -> None:
+        """The heads of loops over lanes."""
+        for axis in axes:
+            lane, size = self.scope.lane(axis), self.scope.size_of(axis)
+            vectors = vector and axis == self.scope.vector and axis == axes[-1]
+            head = f"T.vectorized({size})" if vectors else f"range({size})"
+            self.line(f"for {lane} in {head}:")
+            self.depth += 1
+
+    def _begin(self, item: Fold) -> None:
+        """What a fold begins with."""
+        scope = self.scope
+        room = self._room(item.target)
+        before = self.depth
+        self._loops(scope.layouts[item.target], vector=True)
+        if item.op in ("argmax", "argmin"):
+            some, best = self._best(item)
+            self.line(f"{self._element(some, item.target)} = False")
+            kind = DTYPES[HELD[scope.context.kind(item.value)]]
+            self.line(f"{self._element(best, item.target)} = T.Cast({kind}, 0)")
+            self.line(f"{scope.element(item.target)} = T.Cast({DTYPES[HELD[item.kind]]}, 0)")
+        else:
+            self.line(f"{scope.element(item.target)} = {self._identity(item.op, item.kind)}")
+        self.depth = before
+        assert room
+
+    def _best(self, item: Fold) -> tuple[str, str]:
+        """The buffers of whether there is an extreme yet, and of it."""
+        scope, target = self.scope, item.target
+        some, best = (scope.names.of(k, f"{scope.buffer(target)}_{k}") for k in ("some", "best"))
+        shape = scope.shape_of(target)
+        kind = DTYPES[HELD[scope.context.kind(item.value)]]
+        self.buffers[some] = f'{some} = T.alloc_buffer({shape}, "bool")'
+        self.buffers[best] = f"{best} = T.alloc_buffer({shape}, {kind})"
+        return some, best
+
+    def _element(self, buffer: str, like: str) -> str:
+        text = self.scope.element(like)
+        return buffer + text[text.index("[") :]
+
+    def _identity(self, op: str, kind: Kind) -> str:
+        dtype = DTYPES[HELD[kind]]
+        if op in ("any", "all"):
+            return IDENTITIES[op]
+        if op in IDENTITIES:
+            return f"T.Cast({dtype}, {IDENTITIES[op]})"
+        if kind.floating:
+            sign = "-" if op == "max" else ""
+            return f'T.Cast({dtype}, {sign}float("inf"))'
+        bits = 31 if kind is Kind.I32 else 63
+        number = -(2**bits) if op == "max" else 2**bits - 1
+        return f"T.int64({number})" if kind is not Kind.I32 else f"T.int32({number})"
+
+    def _lane(self, item: Load | Map | Fold, *, local: bool) -> None:
+        """What a lane of a statement is."""
+        scope = self.scope
+        match item:
+            case Load():
+                text = self._read(item)
+            case Map():
+                text = self._typed(item.value, item.kind)
+            case Fold():
+                self._accumulate(item)
+                return
+        if local:
+            python = scope.names.of("number", f"{scope.buffer(item.target)}_")
+            if item.kind is Kind.BOOL:  # vectors of truths have no name in TVM
+                self.line(f"{python} = T.meta_var({text})")
+            else:
+                self.line(f"{python}: T.let = {text}")
+            scope.numbers[item.target] = Term(python, (), HELD[item.kind])
+            return
+        self._room(item.target)
+        self.line(f"{scope.element(item.target)} = {text}")
+
+    def _accumulate(self, item: Fold) -> None:
+        scope = self.scope
+        here = self._truth(item.where)
+        if item.op in ("argmax", "argmin"):
+            self._extreme(item, here)
+            return
+        element = scope.element(item.target)
+        value = self._typed(item.value, item.kind)
+        if not here.true:
+            identity = self._identity(item.op, item.kind)
+            value = f"_where({here.text}, {value}, {identity})"
+        self.line(f"{element} = {self._combined(item.op, item.kind, element, value, item.target)}")
+
+    def _combined(self, op: str, kind: Kind, one: str, other: str, target: str = "") -> str:
+        match op:
+            case "sum":
+                return f"{one} + {other}"
+            case "prod":
+                return f"{one} * {other}"
+            case "any":
+                return f"{one} or {other}"
+            case "all":
+                return f"{one} and {other}"
+            case _ if kind.floating:
+                names_ = ("_over", "_under") if target in self.plain else ("_larger", "_smaller")
+                return f"{names_[op == 'min']}({one}, {other})"
+            case _:
+                return f"T.{op}({one}, {other})"
+
+    def _extreme(self, item: Fold, here: Term) -> None:
+        """The first coordinate where a value is extreme; NaN is more extreme than any number."""
+        scope, (over,) = self.scope, item.over
+        some, best = (self._element(b, item.target) for b in self._best(item))
+        value = self._typed(item.value, scope.context.kind(item.value))
+        sign = ">" if item.op == "argmax" else "<"
+        number = scope.names.fresh(f"{scope.buffer(item.target)}_value")
+        better = scope.names.fresh(f"{scope.buffer(item.target)}_better")
+        self.line(f"{number}: T.let = {value}")
+        more = f"{number} {sign} {best}"
+        if scope.context.kind(item.value).floating:
+            more = f"(_nan({number}) or {more}) and not _nan({best})"
+        self.line(f"{better} = T.meta_var({here.at(AND + 1)} and (not {some} or {more}))")
+        coordinate = f"T.Cast({DTYPES[HELD[item.kind]]}, {scope.variable(over).text})"
+        element = scope.element(item.target)
+        self.line(f"{element} = T.Select({better}, {coordinate}, {element})")
+        self.line(f"{best} = T.Select({better}, {number}, {best})")
+        self.line(f"{some} = {some} or {better}")
+
+    # Products
+
+    def _is_matrix(self, item: Dot) -> bool:
+        """Whether a product has a text of its own: tiles lie as that takes them."""
+        found = self.scope.products.matrices.get(item.target)
+        if found is None:
+            return False
+        rows, columns = self._sides(item)
+        layouts = self.scope.layouts
+        _, right = self._operands(item)
+        return layouts[item.target] == (columns, rows) and layouts[right] == (found.over, rows)
+
+    def _sides(self, item: Dot) -> tuple[str, str]:
+        """The axis along which vectors go, and the other."""
+        found = self.scope.products.matrices[item.target]
+        if self.scope.layouts[item.target][-1] == found.rows:
+            return found.rows, found.columns
+        return found.columns, found.rows
+
+    def _operands(self, item: Dot) -> tuple[str, str]:
+        """The operand whose elements are taken one by one, and that which is taken in vectors."""
+        found = self.scope.products.matrices[item.target]
+        vector, _ = self._sides(item)
+        pair = (found.right, found.left)
+        return pair if vector == found.rows else pair[::-1]
+
+    def _product(self, item: Dot, target: str, *, onto: bool) -> None:
+        scope = self.scope
+        found = scope.products.matrices[item.target]
+        vector, other = self._sides(item)
+        single, vectors = self._operands(item)
+        turned = scope.layouts[single] == (found.over, other)
+        sizes = ", ".join(map(scope.size_of, (other, vector, found.over)))
+        tiles = ", ".join(self._room(t) for t in (target, single, vectors))
+        dtype = DTYPES[HELD[item.kind]]
+        for name in (single, vectors):
+            if HELD[scope.context.kinds[name]] is not HELD[item.kind]:
+                raise NotPrinted("a product of tiles of two types", Name(name))
+        self.line(f"_dot({tiles}, {sizes}, LANES, {dtype}, {onto}, {turned})")
+
+    def _sum(self, item: Map) -> None:
+        """A product that is added onto something."""
+        dot, addend = self.scope.products.sums[item.target]
+        carried = self._aliases.get(item.target)
+        if addend != Name(carried or ""):
+            self._nest_of(Map(item.target, item.axes, item.kind, addend))
+        if self._is_matrix(dot):
+            self._product(dot, item.target, onto=True)
+            return
+        self._nest_of(as_fold(dot))
+        onto = Binary("+", Name(item.target), Name(dot.target))
+        self._nest_of(Map(item.target, item.axes, item.kind, onto))
+
+    def _nest_of(self, item: Map | Fold) -> None:
+        for found in nests([item], self.scope):
+            assert isinstance(found, Nest)
+            self._nest(found)
+
+    # Memory
+
+    def _read(self, item: Load) -> str:
+        text = self.memory.read(item)
+        mask = self.expression(self._mask(item.where))
+        if mask.true:
+            return text
+        fill = _constant(item.fill if item.fill is not None else 0, item.kind)
+        dtype = DTYPES[HELD[item.kind]]
+        return f"T.if_then_else({mask.text}, {text}, T.Cast({dtype}, {fill}))"
+
+    def _store(self, item: Store) -> None:
+        scope = self.scope
+        if item.combine is not None:
+            raise NotPrinted(f"a store that combines by {item.combine}", item.value)
+        kind = scope.context.facts.types[item.tensor].kind
+        varying = scope.context.varies(*item.index, item.value, item.where, item.guard)
+        axes = scope.natural(item, scope.dimensions(scope.context.sorted(varying)))
+        before = self.depth
+        conditions = [p for p in conjuncts(self._mask(item.guard)) if p != Bool(True)]
+        bound: set[str] = set()
+        for axis in (None, *axes):
+            if axis is not None:
+                self._loops((axis,), vector=False)
+                bound.add(axis)
+            now = [c for c in conditions if scope.context.varies(c) <= bound | self._points()]
+            conditions = [c for c in conditions if c not in now]
+            if now:
+                terms = [self.expression(c) for c in now]
+                text = " and ".join(t.at(AND + 1) for t in terms if not t.true)
+                if text:
+                    self.line(f"if {text}:")
+                    self.depth += 1
+        where = self._truth(item.where)
+        value = self._value(item.value, kind)
+        buffer = next((b for b in scope.plan.buffers if b.name == item.tensor), None)
+        if buffer is not None:
+            text = self._typed(item.value, kind)
+            self.line(f"{self.memory.place(item.tensor, item.index)} = {text}")
+            if buffer.presence == "byte":
+                place = self.memory.place(f"{item.tensor}?", item.index)
+                self.line(f"{place} = {self.expression.as_tensor(where)}")
+            self.depth = before
+            return
+        output = next(o for o in scope.plan.outputs if o.name == item.tensor)
+        if value.held in (Held.I64, Held.INT) and output.element in RANGES:
+            low, high = RANGES[output.element]
+            inside = f"{value.at(AND)} >= {low} and {value.at(AND)} <= {high}"
+            text = inside if where.true else f"{where.at(AND)} and {inside}"
+            where = Term(text, (), Held.BOOL, AND)
+        text = self._typed(item.value, kind)
+        if not where.true:
+            fill = f"T.Cast({DTYPES[HELD[kind]]}, {_constant(item.empty, kind)})"
+            text = f"_where({where.text}, {text}, {fill})"
+        self.line(
+            f"{self.memory.place(item.tensor, item.index)} = {self.memory.stored(item, text)}"
+        )
+        self.depth = before
+
+    def _points(self) -> set[str]:
+        """Axes of which a program or a round has one coordinate."""
+        return {a.name for a in self.scope.kernel.axes if not self.scope.is_tile(a.name)}
+
+    # Along an axis, in order
+
+    def _scan(self, item: Scan) -> None:
+        """What combines the lanes up to each one, or from each one on."""
+        scope, over = self.scope, item.over
+        room = self._room(item.target)
+        if not scope.is_tile(over):
+            self._nest_of(Map(item.target, item.axes, item.kind, item.value))
+            return
+        rest = tuple(a for a in scope.layouts[item.target] if a != over)
+        run = scope.names.of("run", f"{room}_run")
+        sizes = ", ".join([scope.size_of(a) for a in rest] or ["1"])
+        self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {DTYPES[HELD[item.kind]]})"
+        element = f"{run}[{', '.join(map(scope.lane, rest)) or '0'}]"
+        before = self.depth
+        self._loops(rest, vector=True)
+        self.line(f"{element} = {self._identity(item.op, item.kind)}")
+        self.depth = before
+        lane = scope.lane(over)
+        if item.reverse:
+            turn = scope.names.of("turn", f"{over}_turn")
+            self.line(f"for {turn} in range({scope.size_of(over)}):")
+            self.depth += 1
+            self.line(f"{lane}: T.let = {scope.size_of(over)} - 1 - {turn}")
+        else:
+            self.line(f"for {lane} in range({scope.size_of(over)}):")
+            self.depth += 1
+        self._loops(rest, vector=True)
+        here = self._truth(item.where)
+        value = self._typed(item.value, item.kind)
+        if not here.true:
+            value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
+        self.line(f"{element} = {self._combined(item.op, item.kind, element, value)}")
+        self.line(f"{scope.element(item.target)} = {element}")
+        self.depth = before
+
+    def _topk(self, item: TopK) -> None:
+        """Coordinates, the largest value first: for each place, the best behind the one before."""
+        scope, over, into = self.scope, item.over, item.into
+        rest = tuple(a for a in scope.layouts[item.target] if a != into)
+        kind = scope.context.kind(item.value)
+        self._room(item.target)
+        base = scope.buffer(item.target)
+        names_ = {k: scope.names.of(k, f"{base}_{k}") for k in ("last", "at", "best", "found")}
+        dtypes = {"last": DTYPES[HELD[kind]], "at": "INDEX", "best": DTYPES[HELD[kind]]}
+        dtypes["found"] = "INDEX"
+        for key, python in names_.items():
+            self.buffers[python] = f"{python} = T.alloc_buffer((1,), {dtypes[key]})"
+        last, at, best, found = (f"{names_[k]}[0]" for k in ("last", "at", "best", "found"))
+        before = self.depth
+        self._loops(rest, vector=False)
+        self.line(f"{last} = T.Cast({dtypes['last']}, 0)")
+        self.line(f"{at} = T.Cast(INDEX, -1)")
+        self._loops((into,), vector=False)
+        self.line(f"{best} = T.Cast({dtypes['best']}, 0)")
+        self.line(f"{found} = T.Cast(INDEX, -1)")
+        self._loops((over,), vector=False)
+        value = scope.names.of("value", f"{base}_value")
+        here = scope.names.of("here", f"{base}_here")
+        coordinate = scope.names.of("coordinate", f"{base}_{over}")
+        self.line(f"{coordinate}: T.let = T.Cast(INDEX, {scope.variable(over).text})")
+        self.line(f"{value}: T.let = {self._typed(item.value, kind)}")
+        after = (
+            f"{at} < 0 or _ahead({last}, {value}) or _tied({last}, {value}) and {at} < {coordinate}"
+        )
+        self.line(f"{here} = T.meta_var({self._truth(item.where).at(AND + 1)} and ({after}))")
+        better = f"{here} and ({found} < 0 or _ahead({value}, {best}))"
+        self.line(f"if {better}:")
+        self.line(f"{INDENT}{best} = {value}")
+        self.line(f"{INDENT}{found} = {coordinate}")
+        self.depth -= 1
+        self.line(f'{scope.element(item.target)} = T.Cast("int64", T.max({found}, 0))')
+        self.line(f"{last} = {best}")
+        self.line(f"{at} = T.Select({found} < 0, T.Cast(INDEX, 2**30), {found})")
+        self.depth = before
+
+    # Numbers
+
+    def _let(self, item: Let) -> None:
+        scope, kind = self.scope, item.kind
+        scope.values[item.name] = scope.types()(item.value)
+        within = self.expression.interval(item.value)
+        if kind is Kind.I64 and within is not None:
+            scope.bounds[item.name] = within
+        term = scope.hoisted(item.value, kind) if kind.floating else None
+        if term is None:
+            term = self._value(item.value, kind)
+            if not term.text.isidentifier() or term.literal:
+                python = scope.names.of("value", item.name)
+                place = KEPT.get(term.held, "T.let")
+                self.line(f"{python}: {place} = {self.expression.as_tensor(term)}")
+                term = Term(python, (), term.held)
+        scope.locals[item.name] = term
+
+    # Blocks
+
+    def _starts(self, carries: tuple[Carry, ...]) -> None:
+        for carry in carries:
+            self._nest_of(Map(carry.name, carry.axes, carry.kind, carry.start))
+
+    def _inside(self, item: Loop | If) -> None:
+        """The body of a block, and what it carries brought along."""
+        before, true = self._aliases, self._true
+        self._true = set(true)
+        found = updates(item.body, item.carries, {}).aliases
+        where = {t: s for s in item.body for t in ([s.target] if isinstance(s, Map) else [])}
+        found = {t: c for t, c in found.items() if t in where}
+        tested = isinstance(item, Loop) and item.where != Bool(True)
+        first = 0
+        if isinstance(item, Loop) and tested:
+            first = ahead(item)
+            self.statements(item.body[:first])
+            self.line(f"if {self._truth(item.where).text}:")
+            self.depth += 1
+        self._aliases = {**before, **found}
+        scope = self.scope
+        for target, carried in found.items():
+            scope.buffers[target] = scope.buffer(carried)
+        self.statements(item.body[first:])
+        self._nexts([c for c in item.carries if c.name not in found.values()])
+        self._aliases, self._true = before, true
+        self.depth -= tested
+
+    def _nexts(self, carries: Sequence[Carry]) -> None:
+        """What a block carries, for the next round; by way of others where one reads another."""
+        scope, context = self.scope, self.scope.context
+        stale: set[str] = set()
+        together = False
+        for carry in carries:
+            together = together or bool(names(carry.next) & stale)
+            stale.add(carry.name)
+        if not together:
+            for carry in carries:
+                self._nest_of(Map(carry.name, carry.axes, carry.kind, carry.next))
+            return
+        for carry in carries:
+            new = f"{carry.name}'"
+            context.kinds[new], context.axes[new] = carry.kind, carry.axes
+            scope.layouts[new] = scope.layouts[carry.name]
+            scope.buffers[new] = scope.names.of("next", f"{scope.buffer(carry.name)}_next")
+            self._nest_of(Map(new, carry.axes, carry.kind, carry.next))
+        for carry in carries:
+            self._nest_of(Map(carry.name, carry.axes, carry.kind, Name(f"{carry.name}'")))
+
+    def _loop(self, item: Loop) -> None:
+        self._starts(item.carries)
+        for parts in in_turn(item, self.scope.axis(item.axis).kind):
+            self._rounds(item, parts)
+
+    def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
+        """The rounds through the ranges of one class."""
+        scope, axis = self.scope, item.axis
+        rounds = Rounds(scope, item, parts)
+        for line in (*rounds.before, rounds.line):
+            self.line(line)
+        self.depth += 1
+        for line in rounds.inside:
+            self.line(line)
+        before, known = self.around, scope.ends.pop(axis, None)
+        stride = scope.strides.pop(axis, None)
+        if rounds.end is not None:
+            scope.ends[axis] = rounds.end
+        if rounds.step is not None:
+            scope.strides[axis] = rounds.step
+        scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
+        if parts[0].full:
+            self.around = before.inside(item)
+        self._inside(in_full(item) if parts[0].full else item)
+        self.depth -= 1
+        self.around = before
+        scope.ends.pop(axis, None)
+        scope.strides.pop(axis, None)
+        if known is not None:
+            scope.ends[axis] = known
+        if stride is not None:
+            scope.strides[axis] = stride
+
+    def _if(self, item: If) -> None:
+        self._starts(item.carries)
+        self.line(f"if {self._truth(item.condition).text}:")
+        self.depth += 1
+        self._inside(item)
+        self.depth -= 1
+
+
+def _constant(value: Constant, kind: Kind) -> str:
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return f'float("{value}")'
+    if isinstance(value, float) and value != value:
+        return 'float("nan")'
+    return repr(float(value)) if kind.floating else repr(value)

@@ -1,0 +1,49 @@
+"""A plan as a module of kernels in TVM's script dialect that stands alone."""
+
+from __future__ import annotations
+
+from attnc.backends.library import helpers
+from attnc.backends.options import Options
+from attnc.backends.triton.emit import title
+from attnc.backends.tvm.kernel import printed
+from attnc.backends.tvm.launch import Caller
+from attnc.ir.tiles import Plan
+
+
+def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
+    """The text of a module with one function named as the plan.
+
+    It imports numpy and tvm. Tensors, of torch or NumPy, come in declared order, parameters by
+    keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
+    """
+    kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
+    caller = Caller(plan, options, [], built=kernels)
+    wrapper = "\n".join(caller.text())
+    bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
+    inside = helpers("attnc.backends.tvm", "script.py", bodies)
+    own = helpers("attnc.backends.tvm", "runtime.py", bodies + wrapper)
+    defined = {h.partition("(")[0] for h in own}
+    shared = helpers("attnc.backends.triton", "runtime.py", "\n".join([wrapper, *own]))
+    around = [*own, *(h for h in shared if not _is_defined(h, defined))]
+    lines = ["import ctypes", "import os", "import sys"]
+    if "math." in wrapper or any("math." in h for h in around):
+        lines.insert(1, "import math")
+    lines += ["", 'os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))']
+    lines += ["", "import numpy as np", "import tvm", "from tvm.script import tirx as T"]
+    parts = [
+        *title(plan, options, notes, "TVM"),
+        "",
+        *lines,
+        "",
+        f'_KERNEL = "{plan.name}"',
+        'INDEX = "int64"',
+    ]
+    parts += ["", f'__all__ = ["{caller.function}"]', "", "", bodies, "", "", wrapper]
+    for helper in (*inside, *around):
+        parts += ["", "", helper]
+    return "\n".join(parts) + "\n"
+
+
+def _is_defined(helper: str, names: set[str]) -> bool:
+    head = helper.partition("(")[0]
+    return head in names or not head.startswith("def ")

@@ -1,0 +1,175 @@
+"""One kernel of a plan as the text of a function that makes a primitive function of TVM's."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+
+from attnc.backends.triton.kernel import filled
+from attnc.backends.triton.layout import INDENT, laid_out
+from attnc.backends.triton.scope import Argument
+from attnc.backends.triton.terms import HELD
+from attnc.backends.tvm.body import Body
+from attnc.backends.tvm.memory import Tensor
+from attnc.backends.tvm.rounding import unrounded
+from attnc.backends.tvm.scope import LaneScope, scope_of
+from attnc.backends.tvm.terms import DTYPES
+from attnc.ir import printer
+from attnc.ir.expr import Expr
+from attnc.ir.printer import ATOM, PRODUCT
+from attnc.ir.tiles import Kernel, Plan, Store
+from attnc.ir.tiles_walk import statements
+
+
+@dataclass
+class Printed:
+    """The text of a kernel, and what its launch has to give."""
+
+    name: str
+    lines: list[str]
+    tensors: tuple[Tensor, ...]
+    values: tuple[str, ...]
+    """Values of the plan that the kernel takes."""
+    sizes: tuple[Expr, ...]
+    """Sizes of axes that it takes, too."""
+    hoists: tuple[Argument, ...]
+    tiles: tuple[tuple[str, str], ...]
+    """Tiled and whole axes with the names of their tiles' sizes."""
+    fixed: tuple[str, ...]
+    """Values for which the kernel is built."""
+    scope: LaneScope = field(repr=False)
+
+
+def printed(plan: Plan, kernel: Kernel, function: str) -> Printed:
+    """The text of a kernel, which a Python function of that name builds."""
+    scope = scope_of(plan, unrounded(kernel))
+    return KernelText(scope, function).printed()
+
+
+@dataclass
+class KernelText:
+    """Prints one kernel."""
+
+    scope: LaneScope
+    function: str
+
+    def printed(self) -> Printed:
+        """The text, with what it takes."""
+        scope = self.scope
+        count, programs = self._programs()
+        body = Body(scope)
+        body.statements(scope.kernel.body)
+        tensors = tuple(body.memory.tensors.values())
+        views = [self._view(t) for t in tensors]
+        casts = [
+            f"{local}: T.let = T.Cast({DTYPES[HELD[kind]]}, {argument.name}_given)"
+            for (_, kind), (argument, local) in scope.hoists.items()
+        ]
+        tiles = tuple(
+            (a.name, scope.size_of(a.name)) for a in scope.kernel.axes if scope.is_tile(a.name)
+        )
+        fixed = tuple(v for v in scope.used if scope.is_constant(v))
+        built = [scope.names.of("value", v) for v in fixed] + [size for _, size in tiles]
+        lines = laid_out(f"def {self.function}({', '.join(['TYPE', 'FLOAT', 'LANES', *built])}):")
+        lines += [INDENT + line for line in self._docstring()]
+        lines += ["", f"{INDENT}@T.prim_func", f"{INDENT}def kernel("]
+        lines += [INDENT + line for line in self._arguments(tensors)]
+        lines += [f"{INDENT}):"]
+        inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
+        inner.append(f"for program in T.parallel({count}):")
+        deep = [*programs, *body.buffers.values()]
+        text = [INDENT * 2 + x for x in inner] + [INDENT * 3 + x for x in deep] + body.lines
+        lines += [x for line in text for x in laid_out(line)]
+        lines += ["", f"{INDENT}return kernel"]
+        return Printed(
+            self.function,
+            lines,
+            tensors,
+            tuple(scope.used),
+            tuple(scope.sizes.values()),
+            tuple(scope.arguments()),
+            tiles,
+            fixed,
+            scope,
+        )
+
+    def _view(self, tensor: Tensor) -> str:
+        """The line that gives a tensor its sizes and strides."""
+        sizes = [self.scope.text(s).text for s in tensor.sizes] or ["1"]
+        comma = "," if len(sizes) == 1 else ""
+        strides = ", ".join(tensor.strides)
+        by = f", strides=({strides}{comma})" if tensor.strides else ""
+        return (
+            f"{tensor.python} = T.decl_buffer(({', '.join(sizes)}{comma}), {tensor.element}, "
+            f"data={tensor.data}{by}, align=1)"
+        )
+
+    def _arguments(self, tensors: tuple[Tensor, ...]) -> list[str]:
+        """The lines of the arguments."""
+        scope = self.scope
+        lines = [f"{INDENT}{t.data}: T.handle({t.element})," for t in tensors]
+        for tensor in tensors:
+            if tensor.strides:
+                lines += filled([f"{s}: T.int64" for s in tensor.strides])
+        names = [scope.names.of("value", v) for v in scope.used if not scope.is_constant(v)]
+        names += scope.sizes
+        lines += filled([f"{n}: T.int64" for n in names]) if names else []
+        for argument in scope.arguments():
+            shown = printer.expression(argument.value)
+            note = "" if shown == argument.name else f"  # {shown}"
+            lines.append(f"{INDENT}{argument.name}_given: T.float64,{note}")
+        return lines
+
+    def _docstring(self) -> list[str]:
+        """What the kernel makes, and how."""
+        scope, kernel = self.scope, self.scope.kernel
+        made = dict.fromkeys(s.tensor for s in statements(kernel.body) if isinstance(s, Store))
+        parallel = [a.name for a in kernel.axes if a.kind == "par"]
+        streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
+        tiles = [a for a in parallel if scope.is_tile(a)]
+        points = [a for a in parallel if not scope.is_tile(a)]
+        parts = [f"{', '.join(made)}:"]
+        if tiles:
+            where = f" at one {', '.join(points)}" if points else ""
+            parts.append(f"a program has a tile of {' x '.join(tiles)}{where}")
+        elif points:
+            parts.append(f"a program has one {', '.join(points)}")
+        else:
+            parts.append("one program")
+        if streamed:
+            parts[-1] += ","
+            parts.append(f"and goes along {', '.join(streamed)}")
+        if scope.vector is not None:
+            parts[-1] += f"; vectors go along {scope.vector}"
+        text = " ".join(parts)
+        return textwrap.wrap(f'"""{text}."""', printer.WIDTH - len(INDENT))
+
+    def _programs(self) -> tuple[str, list[str]]:
+        """How many programs there are, and which tile of the parallel axes each has."""
+        scope, kernel = self.scope, self.scope.kernel
+        lines: list[str] = []
+        parallel = [a for a in kernel.axes if a.kind == "par"]
+        counts: list[str] = []
+        rest = "program"
+        for place, axis in enumerate(reversed(parallel)):
+            last = place == len(parallel) - 1
+            tile = scope.is_tile(axis.name)
+            size = scope.text(axis.size)
+            count = size.at(ATOM)
+            if tile:
+                count = f"T.ceildiv({size.text}, {scope.size_of(axis.name)})"
+            counts.append(size.at(PRODUCT) if not tile else count)
+            here = rest if last else f"{rest} % {count}"
+            if axis.name in kernel.reversed:
+                here = f"({count} - 1 - {here})"
+            if tile:
+                start = scope.start_of(axis.name)
+                by = here if last or here.startswith("(") else f"({here})"
+                lines.append(f"{start}: T.let = {by} * {scope.size_of(axis.name)}")
+            else:
+                lines.append(f"{scope.lane(axis.name)}: T.let = {here}")
+            if not last:
+                above = scope.names.fresh("program")
+                lines.append(f"{above}: T.let = {rest} // {count}")
+                rest = above
+        return " * ".join(reversed(counts)) or "1", lines

@@ -1,0 +1,127 @@
+"""What stands around kernels: the function that is called, its checks, and the calls of kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attnc.backends.names import Names
+from attnc.backends.numpy.layout import INDENT, keywords
+from attnc.backends.triton.host import may_fail
+from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_name
+from attnc.backends.triton.layout import laid_out
+from attnc.backends.tvm.kernel import Printed
+from attnc.ir.cascade import Input, Output
+from attnc.ir.printer import AND
+from attnc.ir.types import Kind
+
+KINDS = {
+    Kind.BOOL: '"bool"',
+    Kind.I32: '"int32"',
+    Kind.I64: '"int64"',
+    Kind.F32: '"float32"',
+    Kind.FLOAT: "_float",
+    Kind.F64: '"float64"',
+}
+
+
+@dataclass
+class Caller(Launcher):
+    """Prints the wrapper of a plan's kernels."""
+
+    built: list[Printed] = field(default_factory=list[Printed])
+
+    def _handed(self) -> list[str]:
+        tensors = [self.tensor(i.name) for i in self.plan.inputs]
+        return [*tensors, *map(self.value, self.facts.values), "_type", "_like"]
+
+    def _device(self, names: dict[str, str]) -> str:
+        return f"_like = _library({keywords(names)})"
+
+    def _type_of(self, untyped: list[Input]) -> list[str]:
+        if self.options.dtype is not None:
+            return [f'_type = "{torch_name(self.options.dtype)}"']
+        if not untyped:
+            return ['_type = "float32"']
+        names = {i.name: self.tensor(i.name) for i in untyped}
+        return [f"_type = _common({keywords(names)})"]
+
+    def _launched(self) -> list[str]:
+        lines = ['_float = "float64" if _type == "float64" else "float32"']
+        buffers = {b.name: b for b in self.plan.buffers}
+        outputs = {o.name: o for o in self.plan.outputs}
+        for output in self.plan.outputs:
+            if output.name in buffers:
+                continue
+            made = f"_empty(_like, {self._shape(output.name)}, {_dtype(output)})"
+            lines.append(f"{self.tensor(output.name)} = {made}")
+        for buffer in self.plan.buffers:
+            shape = self._shape(buffer.name)
+            lines.append(
+                f"{self.tensor(buffer.name)} = _empty(_like, {shape}, {KINDS[buffer.kind]})"
+            )
+            if buffer.presence == "byte":
+                lines.append(f'{self.tensor(buffer.name + "?")} = _empty(_like, {shape}, "bool")')
+        lines += self._nothing()
+        lines.append("_lanes = _vector(_float)")
+        for kernel in self.built:
+            lines += ["", *self._call_of(kernel)]
+        lines.append("")
+        results = []
+        for name in outputs:
+            text = self.tensor(name)
+            if name in buffers:
+                text = self._finished(name)
+            results.append(text)
+        lines.append(f"return {', '.join(results)}")
+        return lines
+
+    def _nothing(self) -> list[str]:
+        if not self.plan.given:
+            return []
+        holds = " and ".join(self.host(c, AND + 1) for c in self.plan.given)
+        if any(map(may_fail, self.plan.given)):
+            holds = f"_holds(lambda: {holds})"
+        test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
+        lines = [f"{test}  # no output has a point"]
+        results = [
+            f"_filled(_like, {self._shape(o.name)}, {_dtype(o)}, {empty_of(o)})"
+            for o in self.plan.outputs
+        ]
+        return [*lines, f"{INDENT}return {', '.join(results)}"]
+
+    def _finished(self, name: str) -> str:
+        output = next(o for o in self.plan.outputs if o.name == name)
+        buffer = next(b for b in self.plan.buffers if b.name == name)
+        here = self.tensor(name + "?") if buffer.presence == "byte" else "None"
+        return f"_finished({self.tensor(name)}, {here}, {empty_of(output)}, {_dtype(output)})"
+
+    def _call_of(self, kernel: Printed) -> list[str]:
+        scope = kernel.scope
+        lines: list[str] = []
+        taken = Names(set(self.names.used))
+        tiles = {axis: taken.of("tile", size) for axis, size in kernel.tiles}
+        for axis, name in tiles.items():
+            extent = self.host(scope.axis(axis).size)
+            rows = axis == scope.vector
+            if scope.axis(axis).kind == "whole":
+                text = f"_whole({extent}, {'_lanes' if rows else 1})"
+            else:
+                text = f"_tile({extent}, {'_lanes' if rows else 8}, 64)"
+            lines.append(f"{name} = {text}")
+        call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]
+        call += [f"*_steps({self.tensor(t.name)})" for t in kernel.tensors if t.strides]
+        call += [self._passed(v) for v in kernel.values if not scope.is_constant(v)]
+        call += [self.host(size) for size in kernel.sizes]
+        call += [self._hoisted(a.value) for a in kernel.hoists]
+        fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
+        types = ", ".join([kernel.name, "_type", "_float", "_lanes", *fixed])
+        lines.append(f"_built({types})(")
+        arguments = [x for line in filled_rows(call) for x in laid_out(line)]
+        lines += [INDENT + line for line in arguments]
+        lines.append(")")
+        return lines
+
+
+def _dtype(output: Output) -> str:
+    """The element type of an output."""
+    return "_type" if output.element is None else f'"{torch_name(output.element)}"'

@@ -1,0 +1,173 @@
+# mypy: ignore-errors
+"""Helpers that emitted modules carry, around kernels; those that a module uses are copied.
+
+Tensors are torch's or NumPy's, or give their memory by DLPack; none is copied.
+"""
+
+import ctypes
+import sys
+
+import numpy as np
+import tvm
+
+_KERNEL = "kernel"
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def _torch():
+    """The module torch, if anything has imported it."""
+    return sys.modules.get("torch")
+
+
+def _tensor(name, value, ranks, types, sizes):
+    """Checks a tensor's place, element type and sizes; one of another library becomes NumPy's.
+
+    `ranks` names its ranks or gives their sizes; `sizes` remembers each rank's size and tensor.
+    """
+    torch = _torch()
+    if torch is not None and isinstance(value, torch.Tensor):
+        if value.layout != torch.strided:
+            raise TypeError(f"{_KERNEL}: {name} must be a dense tensor, not {value.layout}")
+        if value.device.type != "cpu":
+            raise ValueError(f"{_KERNEL}: {name} is on {value.device}, not on cpu")
+    elif not isinstance(value, np.ndarray):
+        if not hasattr(value, "__dlpack__"):
+            kind = type(value).__name__
+            raise TypeError(f"{_KERNEL}: {name} must be a tensor of torch or NumPy, not {kind}")
+        value = np.from_dlpack(value)
+    shown = f"{name}[{','.join(map(str, ranks))}]"
+    if value.ndim != len(ranks):
+        raise ValueError(f"{_KERNEL}: {shown} has {len(ranks)} ranks, not {value.ndim}")
+    kind = _name(value.dtype)
+    if kind not in types:
+        wanted = " or ".join(types)
+        raise TypeError(f"{_KERNEL}: {name} must be {wanted}, not {kind}")
+    for rank, size in zip(ranks, value.shape):
+        if isinstance(rank, int):
+            known, where = rank, "its declaration"
+        else:
+            known, where = sizes.setdefault(rank, (size, name))
+        if size != known:
+            place = f"rank {rank} of {shown}" if isinstance(rank, str) else f"a rank of {shown}"
+            raise ValueError(f"{_KERNEL}: {place} has size {size}, but {known} in {where}")
+        if size >= 2**29:
+            raise ValueError(f"{_KERNEL}: rank {rank} of {shown} has size {size}, 2**29 or more")
+    if isinstance(value, np.ndarray) and any(s % value.itemsize for s in value.strides):
+        raise ValueError(f"{_KERNEL}: {name} has strides that are no whole number of elements")
+    return value
+
+
+def _common(**tensors):
+    """The one element type of the tensors that declare none."""
+    (first, tensor), *rest = tensors.items()
+    kind = _name(tensor.dtype)
+    for name, other in rest:
+        if _name(other.dtype) != kind:
+            raise TypeError(
+                f"{_KERNEL}: {first} is {kind} and {name} is {_name(other.dtype)}; "
+                "tensors without an element type share one"
+            )
+    return kind
+
+
+def _name(dtype):
+    """What an element type is called."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _library(**tensors):
+    """The library whose tensors are given, of which the outputs are, too."""
+    torch = _torch()
+    some = any(torch is not None and isinstance(t, torch.Tensor) for t in tensors.values())
+    return torch if some else np
+
+
+def _empty(library, shape, dtype):
+    """A new tensor."""
+    return library.empty(tuple(map(int, shape)), dtype=_dtype_of(library, dtype))
+
+
+def _filled(library, shape, dtype, value):
+    """A new tensor with one value everywhere."""
+    return library.full(tuple(map(int, shape)), value, dtype=_dtype_of(library, dtype))
+
+
+def _dtype_of(library, dtype):
+    """An element type of a library."""
+    if library is not np:
+        return getattr(library, dtype)
+    if dtype in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        import ml_dtypes
+
+        return getattr(ml_dtypes, dtype)
+    return np.dtype(dtype)
+
+
+def _finished(tensor, here, empty, dtype):
+    """An output that kernels have read again: its absent points filled, in its own type."""
+    library = np if isinstance(tensor, np.ndarray) else _torch()
+    if here is not None:
+        tensor = library.where(here, tensor, empty)
+    kind = _dtype_of(library, dtype)
+    return tensor.astype(kind) if library is np else tensor.to(kind)
+
+
+def _at(tensor):
+    """Where the elements of a tensor begin."""
+    numpy = isinstance(tensor, np.ndarray)
+    return ctypes.c_void_p(tensor.ctypes.data if numpy else tensor.data_ptr())
+
+
+def _steps(tensor):
+    """The strides of a tensor, in elements."""
+    if isinstance(tensor, np.ndarray):
+        return [s // tensor.itemsize for s in tensor.strides]
+    return tensor.stride()
+
+
+def _stored(element):
+    """As what elements lie in memory: bf16 as its 16 bits."""
+    return "uint16" if element == "bfloat16" else element
+
+
+_TARGET = []
+
+
+def _target():
+    """This machine, as TVM's code generator knows it."""
+    if not _TARGET:
+        of_system = tvm.get_global_func("target.llvm_get_system_cpu")
+        _TARGET.append(
+            tvm.target.Target({"kind": "llvm", "mcpu": of_system(), "fast-math-contract": True})
+        )
+    return _TARGET[0]
+
+
+def _vector(dtype):
+    """How many numbers a vector of this machine has."""
+    has = tvm.get_global_func("target.target_has_feature")
+    size = 64 if has("avx512f", _target()) else 32 if has("avx2", _target()) else 16
+    return size // (8 if dtype == "float64" else 4)
+
+
+def _whole(size, lanes):
+    """The size of a tile that holds all of an axis: a whole number of vectors."""
+    return max(1, -(-int(size) // lanes)) * lanes
+
+
+def _tile(size, least, most):
+    """The size of tiles along an axis: a power of two that is no more than needed."""
+    return max(least, min(most, 1 << max(0, int(size) - 1).bit_length()))
+
+
+_BUILT = {}
+
+
+def _built(kernel, *fixed):
+    """A kernel for some types and sizes, which is built when it is first asked for."""
+    key = (kernel, *fixed)
+    if key not in _BUILT:
+        function = kernel(*fixed)
+        module = tvm.compile(function, target=_target())
+        _BUILT[key] = module["kernel"]
+    return _BUILT[key]

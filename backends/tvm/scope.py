@@ -1,0 +1,171 @@
+"""What one kernel's text knows: its names, coordinates, and how its tiles lie in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from attnc.backends.names import TAKEN, Names
+from attnc.backends.triton.products import Products
+from attnc.backends.triton.schedule import tiled
+from attnc.backends.triton.scope import KernelScope
+from attnc.backends.triton.terms import HELD, Held, Term
+from attnc.backends.tvm.expressions import LaneExpressions
+from attnc.ir.expr import Compare, Expr, Var
+from attnc.ir.printer import COMPARE, SUM
+from attnc.ir.tiles import Carry, If, Kernel, Let, Load, Loop, Map, Plan, Statement, Store
+from attnc.ir.tiles_walk import expressions, names, statements
+from attnc.passes.tiling.context import Context
+
+RESERVED: Final = TAKEN | {"T", "tvm", "torch", "INDEX", "FLOAT", "TYPE", "LANES", "program"}
+
+
+@dataclass
+class LaneScope(KernelScope):
+    """Names and terms of one kernel, lane by lane.
+
+    A tile lies in a buffer of its own, with the axis last along which vectors go, if it has that;
+    else as its neighbours in memory lie. The coordinate of a lane along an axis is where the tile
+    begins and a counter, called as the axis is.
+    """
+
+    layouts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    buffers: dict[str, str] = field(default_factory=dict[str, str])
+    """The Python names of the buffers of tiles."""
+    numbers: dict[str, Term] = field(default_factory=dict[str, Term])
+    """Tiles that are no more than a number in the loops that are printed."""
+    strides: dict[str, str] = field(default_factory=dict[str, str])
+    """How far the coordinates of neighbouring lanes of an axis are apart, where not by 1."""
+
+    def __post_init__(self) -> None:
+        KernelScope.__post_init__(self)
+        self.text: LaneExpressions = LaneExpressions(self)
+        self.products: Products = Products(self)
+        self.vector: str | None = self._vector()
+        for item in statements(self.kernel.body):
+            match item:
+                case Loop(carries=carries) | If(carries=carries):
+                    for carry in carries:
+                        self.layouts[carry.name] = self._layout(carry)
+                case Let() | Store():
+                    pass
+                case _:
+                    self.layouts[item.target] = self._layout(item)
+
+    def _vector(self) -> str | None:
+        """The axis along which vectors go: that of most products, else of most tiles."""
+        places: Counter[str] = Counter()
+        for matrix in self.products.matrices.values():
+            places[matrix.rows] += 10001
+            places[matrix.columns] += 10000
+            places[matrix.over] -= 10000
+        for item in statements(self.kernel.body):
+            if not isinstance(item, Loop | If | Let | Store):
+                places.update(self.dimensions(item.axes))
+        parallel = [
+            a.name for a in self.kernel.axes if a.kind == "par" and self.is_tile(a.name)
+        ] or [a for a in places if self.axis(a).kind == "whole"]
+        return max(parallel, key=lambda a: places[a], default=None)
+
+    def _layout(self, item: Statement | Carry) -> tuple[str, ...]:
+        assert not isinstance(item, Loop | If | Let | Store)
+        axes = self.dimensions(item.axes)
+        if isinstance(item, Load):
+            axes = self.natural(item, axes)
+        elif isinstance(item, Map) and self.vector not in axes:
+            for name in sorted(names(*expressions(item))):
+                if set(self.layouts.get(name, ())) == set(axes):
+                    axes = self.layouts[name]
+        return (*(a for a in axes if a != self.vector), *(a for a in axes if a == self.vector))
+
+    def natural(self, item: Load | Store, axes: Sequence[str]) -> tuple[str, ...]:
+        """Axes in the order in which memory has them."""
+        found: dict[str, None] = {}
+        for expr in item.index:
+            found |= dict.fromkeys(a for a in axes if a in self.context.varies(expr))
+        return (*(a for a in axes if a not in found), *found)
+
+    # What expressions ask
+
+    def variable(self, name: str) -> Term:
+        """The coordinate of a lane."""
+        for coord in self.kernel.coords:
+            if coord.name == name:
+                return self.text.held(self.text(coord.value), Held.INT)
+        lane = self.lane(name)
+        if not self.is_tile(name):
+            return Term(lane, (), Held.INT)
+        if self.axis(name).kind == "whole":
+            return Term(f"T.Cast(INDEX, {lane})", (), Held.INT)
+        if name in self.strides:
+            return Term(f"{self.start_of(name)} + {lane} * {self.strides[name]}", (), Held.INT, SUM)
+        return Term(f"{self.start_of(name)} + {lane}", (), Held.INT, SUM)
+
+    def lane(self, axis: str) -> str:
+        """The name of the counter of lanes along an axis; of an axis without tiles, of points."""
+        return self.names.of("coordinates", axis)
+
+    def tile(self, name: str) -> Term:
+        """A lane of a tile."""
+        held = HELD[self.context.kinds[name]]
+        if name in self.numbers:
+            return self.numbers[name]
+        return Term(self.element(name), (), held)
+
+    def element(self, name: str) -> str:
+        """A lane of a tile's buffer."""
+        lanes = ", ".join(self.lane(a) for a in self.layouts[name]) or "0"
+        return f"{self.buffer(name)}[{lanes}]"
+
+    def buffer(self, name: str) -> str:
+        """The Python name of a tile's buffer."""
+        return self.buffers.get(name) or self.names.of("tile", name)
+
+    def within(self, variable: str) -> Term:
+        """Which lanes lie in the range that is gone through."""
+        if not self.is_tile(variable):
+            return Term("True", (), Held.BOOL, literal=True)
+        text = f"{self.variable(variable).text} < {self.ends[variable]}"
+        return Term(text, (), Held.BOOL, COMPARE)
+
+    def bound(self, which: str, variable: str) -> Term:
+        """The least or greatest coordinate of the current tile within its extent."""
+        coords = {c.name: c for c in self.kernel.coords}
+        if variable in coords:
+            return self._bound_of(which, coords[variable].value)
+        if not self.is_tile(variable):
+            return self.variable(variable)
+        axis = self.axis(variable)
+        if axis.kind == "whole":
+            if which == "low":
+                return Term("0", (), Held.INT, literal=True)
+            size = self.text(axis.size)
+            return Term(f"{size.at(SUM)} - 1", (), Held.INT, SUM)
+        start = self.start_of(variable)
+        if which == "low":
+            return Term(start, (), Held.INT)
+        end = self.ends.get(variable) or self.text(axis.size).text
+        text = f"T.min({start} + {self.size_of(variable)}, {end}) - 1"
+        return Term(text, (), Held.INT, SUM)
+
+    def _holds(self, expr: Expr) -> bool:
+        match expr:
+            case Compare(ops=("<",), operands=(Var(name=name), size)) if any(
+                a.name == name and a.kind == "whole" and a.size == size for a in self.kernel.axes
+            ):
+                return name != self.vector  # else a tile is a whole number of vectors
+            case _:
+                return KernelScope._holds(self, expr)
+
+    def shape_of(self, name: str) -> str:
+        """The shape of a tile's buffer."""
+        sizes = [self.size_of(a) for a in self.layouts[name]] or ["1"]
+        return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def scope_of(plan: Plan, kernel: Kernel) -> LaneScope:
+    """What is known of a kernel before it is printed."""
+    context = Context(plan, kernel)
+    return LaneScope(plan, kernel, context, tiled(context), names=Names(set(RESERVED)))
