@@ -22,7 +22,7 @@ EXTENT: Final = 63
 """The bits of an extent."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scalar:
     """`number * atom ** exponent * ...`, a number of the whole call; the number is not 0."""
 
@@ -35,6 +35,13 @@ class Scalar:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Scalar) or self._hash != other._hash:
+            return False
+        return self.number == other.number and self.powers == other.powers
 
     def __mul__(self, other: Scalar) -> Scalar:
         return _product(self, other)
@@ -90,23 +97,7 @@ class Scalar:
     @property
     def expression(self) -> Expr:
         """As an expression, the constants in it as one number."""
-        number = float(self.number)
-        above: list[Expr] = []
-        below: list[Expr] = []
-        constants = False
-        for atom, exponent in self.powers:
-            fixed = _constant(atom)
-            if fixed is None:
-                (above if exponent > 0 else below).append(power(atom, abs(exponent)))
-            else:
-                number *= fixed ** float(exponent)
-                constants = True
-        integral = self.number.denominator == 1 and not constants and abs(number) < 2**31
-        first: Expr = Int(int(abs(number))) if integral else Float(abs(number))
-        found = product((first, *above))
-        if below:
-            found = Binary("/", found, product(below))
-        return Unary("-", found) if number < 0 else found
+        return _expression(self)
 
 
 @lru_cache(maxsize=4096)
@@ -120,6 +111,27 @@ def _product(a: Scalar, b: Scalar) -> Scalar:
 @lru_cache(maxsize=1024)
 def _inverse(a: Scalar) -> Scalar:
     return Scalar(1 / a.number, tuple((x, -e) for x, e in a.powers))
+
+
+@lru_cache(maxsize=4096)
+def _expression(scalar: Scalar) -> Expr:
+    number = float(scalar.number)
+    above: list[Expr] = []
+    below: list[Expr] = []
+    constants = False
+    for atom, exponent in scalar.powers:
+        fixed = _constant(atom)
+        if fixed is None:
+            (above if exponent > 0 else below).append(power(atom, abs(exponent)))
+        else:
+            number *= fixed ** float(exponent)
+            constants = True
+    integral = scalar.number.denominator == 1 and not constants and abs(number) < 2**31
+    first: Expr = Int(int(abs(number))) if integral else Float(abs(number))
+    found = product((first, *above))
+    if below:
+        found = Binary("/", found, product(below))
+    return Unary("-", found) if number < 0 else found
 
 
 ONE: Final = Scalar()

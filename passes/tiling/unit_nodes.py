@@ -85,6 +85,7 @@ class Nodes:
             if uniform(value, self.values):
                 self.values.add(name)
         self._known: dict[int, Node] = {}
+        self._weights: dict[tuple[int, int], float] = {}
         self._positive: dict[Scalar, bool] = {}
 
     def __call__(self, expr: Expr) -> Node:
@@ -112,8 +113,11 @@ class Nodes:
 
     def weight(self, expr: Expr, depth: int) -> float:
         """How often an expression is computed."""
-        lanes = math.prod(self.lanes[a] for a in self(expr).axes)
-        return float(lanes * LANES**depth)
+        key = id(expr), depth
+        if key not in self._weights:
+            lanes = math.prod(self.lanes[a] for a in self(expr).axes)
+            self._weights[key] = float(lanes * LANES**depth)
+        return self._weights[key]
 
     def positive(self, unit: Scalar) -> bool:
         """Whether a number is proved to be positive, so that it may be a unit."""

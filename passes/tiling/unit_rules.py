@@ -16,6 +16,7 @@ from attnc.ir.types import Kind, Origin
 from attnc.ir.walk import children, rebuild
 from attnc.passes.tiling.scalars import LN2, ONE, Scalar
 from attnc.passes.tiling.unit_arithmetic import Arithmetic
+from attnc.passes.tiling.unit_memory import Memory
 from attnc.passes.tiling.unit_natural import Natural
 from attnc.passes.tiling.unit_nodes import (
     POWER,
@@ -40,6 +41,7 @@ class Rules(Arithmetic):
         place: Place,
         number: Callable[[Scalar, Kind], Expr],
         tile: Callable[[str, Scalar], tuple[float, str] | None],
+        memory: Memory,
     ) -> None:
         self.nodes: Nodes = nodes
         self.labels: Mapping[str, Scalar] = labels
@@ -49,18 +51,24 @@ class Rules(Arithmetic):
         """The value of a uniform number, in a kind."""
         self.tile: Callable[[str, Scalar], tuple[float, str] | None] = tile
         """A tile in another unit, if it can be defined there: what it costs at least, its name."""
-        self._best: dict[tuple[int, Scalar], Made | None] = {}
-        self._exact: dict[tuple[int, Scalar], Made | None] = {}
+        self.memory: Memory = memory
+        self._tokens: dict[int, int] = {}
         self.natural: Natural = Natural(nodes, labels)
 
     # In the unit that is wanted
 
     def best(self, expr: Expr, unit: Scalar) -> Made | None:
         """The cheapest way to an expression in a unit; None if it has no such unit."""
-        key = id(expr), unit
-        if key not in self._best:
-            self._best[key] = cheapest(self._ways(expr, unit))
-        return self._best[key]
+        key, known = (self._token(expr), unit), self.memory.best
+        if key not in known:
+            known[key] = cheapest(self._ways(expr, unit))
+        return known[key]
+
+    def _token(self, expr: Expr) -> int:
+        found = self._tokens.get(id(expr))
+        if found is None:
+            found = self._tokens[id(expr)] = self.memory.token(expr, self.place, self.labels)
+        return found
 
     def part(self, expr: Expr, unit: Scalar) -> Made | None:
         """An operand of a sum, a choice or a maximum.
@@ -112,10 +120,10 @@ class Rules(Arithmetic):
 
     def exact(self, expr: Expr, unit: Scalar) -> Made | None:
         """An expression whose outermost operation gives it in a unit."""
-        key = id(expr), unit
-        if key not in self._exact:
-            self._exact[key] = cheapest(self._made(expr, unit))
-        return self._exact[key]
+        key, known = (self._token(expr), unit), self.memory.exact
+        if key not in known:
+            known[key] = cheapest(self._made(expr, unit))
+        return known[key]
 
     def _made(self, expr: Expr, unit: Scalar) -> Iterable[Made | None]:
         node = self.nodes(expr)
@@ -219,6 +227,12 @@ class Rules(Arithmetic):
         """A condition: of tiles in one unit, or else in the unit 1."""
         if not self.nodes(expr).tiles:
             return Made(0, expr)
+        token, known = self._token(expr), self.memory.truths
+        if token not in known:
+            known[token] = self._condition(expr)
+        return known[token]
+
+    def _condition(self, expr: Expr) -> Made:
         found: Made | None
         match expr:
             case Compare():

@@ -12,6 +12,7 @@ from attnc.ir.tiles_walk import expressions
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import TILES, Context
 from attnc.passes.tiling.scalars import ONE, Scalar
+from attnc.passes.tiling.unit_memory import Memory
 from attnc.passes.tiling.unit_natural import Natural
 from attnc.passes.tiling.unit_nodes import Made, Nodes, power_unit
 from attnc.passes.tiling.unit_statements import Cell, Names, Writer, Written, cells
@@ -50,6 +51,7 @@ class Search:
             if isinstance(cell.item, TILES):
                 self.depths[cell.item.target] = cell.depth
         self.names: Names = Names(self.context)
+        self.memory: Memory = Memory(self.context)
         self.exponents: tuple[Scalar, ...] = (ONE,)
         """The units that exponents are wanted in, and 1."""
         self.groups: tuple[frozenset[str], ...] = tuple(_groups(self.nodes, self.cells))
@@ -67,7 +69,9 @@ class Search:
 
     def writer(self, labels: Mapping[str, Scalar], names: Names | None = None) -> Writer:
         """What rewrites cells at some units."""
-        return Writer(self.nodes, labels, self.depths, names or self.names)
+        if names is None:
+            return Writer(self.nodes, labels, self.depths, self.names, self.memory)
+        return Writer(self.nodes, labels, self.depths, names, Memory(self.context))
 
     def cost(self, labels: Mapping[str, Scalar]) -> float:
         """What a kernel costs at some units; infinite where they are impossible."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from attnc.ir.expr import Apply, Choice, Expr, Float, Int, Name, Unary, Value
+from attnc.ir.expr import Apply, Expr, Float, Int, Name, Unary, Value
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -24,6 +24,7 @@ from attnc.ir.tiles_walk import expressions, mapped, names
 from attnc.ir.types import Kind
 from attnc.passes.tiling.context import TILES, Context
 from attnc.passes.tiling.scalars import ONE, Scalar, scalar
+from attnc.passes.tiling.unit_memory import Memory, guards
 from attnc.passes.tiling.unit_nodes import Made, Nodes, Place
 from attnc.passes.tiling.unit_rules import Rules
 
@@ -123,7 +124,12 @@ class Writer:
     """Rewrites the cells of a kernel for given units of its tiles."""
 
     def __init__(
-        self, nodes: Nodes, labels: Mapping[str, Scalar], where: Mapping[str, int], used: Names
+        self,
+        nodes: Nodes,
+        labels: Mapping[str, Scalar],
+        where: Mapping[str, int],
+        used: Names,
+        memory: Memory,
     ) -> None:
         self.nodes: Nodes = nodes
         self.context: Context = nodes.context
@@ -131,6 +137,8 @@ class Writer:
         self.where: Mapping[str, int] = where
         """The depth at which a tile is defined."""
         self.used: Names = used
+        self.memory: Memory = memory
+        """What was made with the same names."""
         self._tiles: dict[tuple[str, Scalar], Made | None] = {}
 
     def unit(self, name: str) -> Scalar:
@@ -153,7 +161,7 @@ class Writer:
         rules = self._rules(self.where[name], item.kind)
         held = Made(0, Name(name))
         found = rules.times(held.expr, held, self.unit(name) / unit)
-        if isinstance(item, Map) and _guards(item.value):
+        if isinstance(item, Map) and guards(item.value):
             return rules.exact(item.value, unit) or found
         return found
 
@@ -167,7 +175,7 @@ class Writer:
 
     def _rules(self, depth: int, kind: Kind) -> Rules:
         place = Place(depth, kind if kind.floating else Kind.FLOAT)
-        return Rules(self.nodes, self.labels, place, self.used.number, self._named)
+        return Rules(self.nodes, self.labels, place, self.used.number, self._named, self.memory)
 
     # Cells
 
@@ -266,17 +274,6 @@ class Writer:
         new = _changed(bare, self._rules(depth, Kind.FLOAT), found)
         assert isinstance(new, Loop | If)
         return _written([replace(new, carries=tuple(carries))], found)
-
-
-def _guards(value: Expr) -> bool:
-    """Whether a value is a choice between a tile and a constant, made by that tile."""
-    match value:
-        case Choice(condition=condition, then=Name(name=name), other=Int() | Float()):
-            return names(condition) == {name}
-        case Choice(condition=condition, then=Int() | Float(), other=Name(name=name)):
-            return names(condition) == {name}
-        case _:
-            return False
 
 
 def _changed(item: Statement, rules: Rules, found: list[Made]) -> Statement:
