@@ -28,6 +28,7 @@ from attnc.ir.expr import (
 from attnc.ir.integers import Integers
 from attnc.ir.tiles import Axis, Range
 from attnc.ir.tiles_walk import conjuncts
+from attnc.ir.walk import children, rebuild
 
 ZERO: Final = Int(0)
 FLIPPED: Final = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
@@ -73,6 +74,7 @@ class Prover:
         )
         if ends and begins:
             return True
+        index = self._made_of_axes(index)
         below, least = Compare(("<",), (index, size)), Compare(("<=",), (ZERO, index))
         return (ends or self._follows(below, predicate)) and (
             begins or self._follows(least, predicate)
@@ -95,6 +97,13 @@ class Prover:
                 yield part
             else:
                 yield from self._opened(meaning)
+
+    def _made_of_axes(self, expr: Expr) -> Expr:
+        """An expression with what coordinates are computed from."""
+        if isinstance(expr, Var) and expr.name in self.coords:
+            return self.coords[expr.name][0]
+        parts = children(expr)
+        return rebuild(expr, tuple(map(self._made_of_axes, parts))) if parts else expr
 
     def _from_zero(self, axis: Axis) -> Expr:
         if axis.kind == "par" or axis.kind == "whole" or self.begins(axis.name):
@@ -235,16 +244,22 @@ class Prover:
                 return any(map(self.nonnegative, arguments))
             case Apply(function="min" | "ceildiv", arguments=arguments):
                 return all(map(self.nonnegative, arguments))
+            case Binary(op="%", right=right) if self._positive(right):
+                return True
             case Binary(op="+" | "*" | "//" | "%", left=left, right=right):
                 return self.nonnegative(left) and self.nonnegative(right)
             case Choice(then=then, other=other):
                 return self.nonnegative(then) and self.nonnegative(other)
             case Name() | Value() if expr in self.meanings:
                 return self.nonnegative(self.meanings[expr])
-            case Unary(op="-") | Binary(op="-") if self.integers is not None:
+            case Unary(op="-") | Binary(op="-") | Value() if self.integers is not None:
                 return self.integers().shows(Compare(("<=",), (ZERO, expr)))
             case _:
                 return False
+
+    def _positive(self, expr: Expr) -> bool:
+        known = self.integers
+        return known is not None and known().shows(Compare(("<",), (ZERO, expr)))
 
 
 def in_program(axis: Axis, ranges: tuple[Range, ...]) -> Iterator[Expr]:

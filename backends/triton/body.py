@@ -64,6 +64,8 @@ class Body:
     depth: int = 1
     around: Round = Round()
     """The full ranges whose rounds are printed."""
+    loops: frozenset[str] = frozenset()
+    """The axes of the loops around."""
     _aliases: dict[str, str] = field(default_factory=dict[str, str])
     _ready: dict[str, Term] = field(default_factory=dict[str, Term])
     """What is added to a product, where it has been computed already."""
@@ -432,7 +434,8 @@ class Body:
         for line in (*rounds.before, rounds.line):
             self.line(line)
         self.depth += 1
-        for line in rounds.inside:
+        outside, self.loops = self.loops, self.loops | {axis}
+        for line in (*rounds.inside, *scope.coordinates(self.loops, axis)):
             self.line(line)
         before, known = self.around, scope.ends.pop(axis, None)
         if rounds.end is not None:
@@ -442,7 +445,7 @@ class Body:
             self.around = before.inside(item)
         self._inside(in_full(item) if parts[0].full else item)
         self.depth -= 1
-        self.around = before
+        self.around, self.loops = before, outside
         scope.ends.pop(axis, None)
         if known is not None:
             scope.ends[axis] = known

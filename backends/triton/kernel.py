@@ -11,7 +11,7 @@ from attnc.backends.triton.layout import INDENT, laid_out
 from attnc.backends.triton.model import Model
 from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import Argument, KernelScope
-from attnc.backends.triton.terms import HELD, Held
+from attnc.backends.triton.terms import HELD
 from attnc.ir import printer
 from attnc.ir.expr import Expr
 from attnc.ir.printer import ATOM
@@ -185,10 +185,7 @@ class KernelText:
             if axis.kind == "whole":
                 text = scope.variable(axis.name).text
                 lines.append(f"{text} = tl.arange(0, {scope.size_of(axis.name)}).to(INDEX)")
-        for coord in kernel.coords:
-            value = scope.text.held(scope.text(coord.value), Held.INT)
-            lines.append(f"{scope.variable(coord.name).text} = {value.text}")
-        return lines
+        return [*lines, *scope.coordinates(frozenset())]
 
 
 def filled(names: list[str]) -> list[str]:

@@ -182,6 +182,18 @@ class KernelScope:
             return Term(text, (name,), Held.INT)
         return Term(text, (), Held.I64 if self.axis(name).kind == "par" else Held.INT)
 
+    def coordinates(self, loops: frozenset[str], axis: str | None = None) -> Iterator[str]:
+        """The lines of coordinates that are computed of axes gone through by some loops.
+
+        Those of parallel axes alone, or with an axis those of it.
+        """
+        moving = {a.name for a in self.kernel.axes if a.kind in ("stream", "step")}
+        for coord in self.kernel.coords:
+            own = self.context.mentions(coord.value) & moving
+            if own <= loops and (axis in own if axis is not None else not own):
+                value = self.text.held(self.text(coord.value), Held.INT)
+                yield f"{self.variable(coord.name).text} = {value.text}"
+
     def tile(self, name: str) -> Term:
         """A tile."""
         return self.tiles[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from attnc.passes.tiling.affine import Affine
 from attnc.passes.tiling.confine import Confine
 from attnc.passes.tiling.context import PlanPass
 from attnc.passes.tiling.extremes import Extremes
@@ -18,10 +19,11 @@ from attnc.passes.tiling.pack import Pack
 from attnc.passes.tiling.preload import Preload
 from attnc.passes.tiling.ranges import Ranges
 from attnc.passes.tiling.rows import Rows
+from attnc.passes.tiling.strided import Strided
 from attnc.passes.tiling.units import Units
 from attnc.passes.tiling.witness import Witness
 
-RANGED: Final[tuple[PlanPass, ...]] = (Invariant(), Ranges())
+RANGED: Final[tuple[PlanPass, ...]] = (Strided(), Affine(), Invariant(), Ranges())
 """What makes loops go through no more than they need, with predicates as they are."""
 
 TILING: Final[tuple[PlanPass, ...]] = (
