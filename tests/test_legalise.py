@@ -118,6 +118,8 @@ CALLS: dict[str, Callable[[np.random.Generator], tuple[list[Any], dict[str, Any]
 NAMES = [*TEXTS]
 STEPS = [
     "tile",
+    "strided",
+    "affine",
     "invariant",
     "ranges",
     "rows",
@@ -538,7 +540,8 @@ def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert main([*command, "--print-after", "all", "--verify-passes"]) == 0
     shown = capsys.readouterr().err
     heads = re.findall(r"^# after (\w+(?:, run . of .)?)", shown, re.MULTILINE)[-len(STEPS) :]
-    assert heads == ["tile", "invariant, run 1 of 2", *STEPS[2:-2], "invariant, run 2 of 2", "dead"]
+    first = ["tile", "strided", "affine", "invariant, run 1 of 2"]
+    assert heads == [*first, *STEPS[4:-2], "invariant, run 2 of 2", "dead"]
 
 
 def test_verify_passes_sees_a_wrong_pass(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Expr
+from attnc.ir.expr import Expr, Var
 from attnc.ir.tiles import Kernel, Plan
 from attnc.passes.analysis.tile_along import Along, NotCounted
 from attnc.passes.analysis.tile_numbers import Frame, Numbers
@@ -26,7 +26,8 @@ class TileCounts:
     """Pairs of a program and a tile that it goes through, of all innermost loops of a kernel.
 
     `visited` are the tiles that the ranges name, of them `full` those in which nothing is tested;
-    `all` what a loop over everything would go through. `minimum` are those that hold a point, on
+    `all` what a loop over everything would go through, in each program as many lanes as there are
+    coordinates where it goes by a stride. `minimum` are those that hold a point, on
     the grid of aligned tiles, of them `full_possible` those that hold nothing else: by looking at
     each point. What is not known is None; `why` says why.
     """
@@ -60,7 +61,8 @@ def tile_counts(
         frame = whole_frame(numbers, tiles)
         counts = {a: _tiles(frame.along[a]) for a in numbers.position}
         programs = [(a.name, counts[a.name]) for a in kernel.axes if a.kind == "par"]
-        found.all = sum(prod(n for _, n in programs) * _rounds(counts, loop) for loop in loops)
+        every = prod(n for _, n in programs)
+        found.all = sum(every * _rounds(numbers, frame, loop) for loop in loops)
     except NotCounted as error:
         found.why.append(str(error))
         return found
@@ -79,8 +81,15 @@ def tile_counts(
     return found
 
 
-def _rounds(counts: Mapping[str, int], loop: Innermost) -> int:
-    return prod(counts[a] for a in loop.axes)
+def _rounds(numbers: Numbers, frame: Frame, loop: Innermost) -> int:
+    """The tiles of all that loops could go through, were it not for a stride."""
+    found = 1
+    for axis in loop.axes:
+        sizes = [numbers.kernel.axis(axis).size]
+        sizes += [c.size for c in numbers.kernel.coords if axis in numbers.mentioned(Var(c.name))]
+        longest = max(_size(Frame(numbers, {}), size) for size in sizes)
+        found *= -(-longest // frame.along[axis].tile)
+    return found
 
 
 def _present(

@@ -92,7 +92,8 @@ class _Rewriter:
         context, kernel = self.context, self.context.kernel
         streams = {a.name for a in kernel.axes if a.kind == "stream"}
         along = context.sorted(context.varies(condition) & streams)
-        extents = (Compare(("<",), (Var(c.name), c.size)) for c in (*kernel.axes, *kernel.coords))
+        sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in kernel.coords}
+        extents = (Compare(("<",), (Var(name), size)) for name, size in sizes.items())
         if not isinstance(condition, Compare) or not along or condition in extents:
             return condition
         forms = Forms(lambda e: context.kind(e) is not Kind.I64)
