@@ -64,10 +64,10 @@ def compiled(
             "compiled": None,
             "refusals": [_refusal(None, error.expr, error.reason, facts, source)],
         }
-    check_tiles(fused.plan, asked.tiles)
+    visiting = ranged(fused.plan)
+    check_tiles(visiting, asked.tiles)
     counts, axes = plan_passes(fused.plan, separate), axis_sizes(fused.plan, separate)
     found = plan_cost(fused.plan, separate, dtype, TILES, numbers.formulas)
-    visiting = ranged(fused.plan)
     live = numbers.largest(found.total.live())
     before = numbers.largest(written.live())
     return {

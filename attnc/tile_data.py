@@ -11,7 +11,7 @@ from attnc.grammar.scope import suggestion
 from attnc.ir import printer
 from attnc.ir.cascade import Constant
 from attnc.ir.evaluation import evaluate
-from attnc.ir.expr import Expr, Value
+from attnc.ir.expr import Binary, Expr, Value, Var
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Axis, Kernel, Plan
 from attnc.ir.walk import subexpressions
@@ -32,6 +32,7 @@ FREE: Final = ("par", "stream")
 def check_tiles(plan: Plan, asked: Mapping[str, int]) -> None:
     """Raises `UsageError` unless each is a size of tiles of an axis that has some."""
     known = dict.fromkeys(a.name for k in plan.kernels for a in k.axes if a.kind in FREE)
+    known |= dict.fromkeys(name for k in plan.kernels for name in turns(k))
     for name, size in asked.items():
         if name not in known:
             hint = suggestion(name, known) or f"tiled are {', '.join(known) or 'none'}"
@@ -42,9 +43,33 @@ def check_tiles(plan: Plan, asked: Mapping[str, int]) -> None:
 
 def tile_sizes(plan: Plan, kernel: Kernel, asked: Mapping[str, int]) -> dict[str, int]:
     """The sizes of a kernel's tiles: as asked, else as a device chooses which axes are tiled."""
+    asked = _of_axes(kernel, asked)
     chosen = tiled(Context(plan, kernel))
     axes = [a.name for a in kernel.axes if a.kind in FREE]
     return {a: asked.get(a, SIZE if a in chosen else 1) for a in axes}
+
+
+def turns(kernel: Kernel) -> dict[str, str]:
+    """The axes that have the tiles of coordinates which go by a stride: `x * r + c`."""
+    moving = {a.name for a in kernel.axes if a.kind in ("stream", "step")}
+    found: dict[str, str] = {}
+    for coord in kernel.coords:
+        match coord.value:
+            case Binary(op="*", left=Var(name=name)):
+                found[coord.name] = name
+            case Binary(op="+", left=Binary(op="*", left=Var(name=name)), right=first) if all(
+                not isinstance(n, Var) or n.name not in moving for n in subexpressions(first)
+            ):
+                found[coord.name] = name
+            case _:
+                pass
+    return found
+
+
+def _of_axes(kernel: Kernel, asked: Mapping[str, int]) -> dict[str, int]:
+    """Sizes of tiles by axes, those of coordinates that go by a stride included."""
+    found = turns(kernel)
+    return {found.get(name, name): size for name, size in asked.items()}
 
 
 def tiles_of(
@@ -60,6 +85,7 @@ def tiles_of(
     """
     if not any(a.kind == "stream" for a in kernel.axes):
         return None
+    asked = _of_axes(kernel, asked)
     tiles = tile_sizes(plan, kernel, asked)
     shown = {a: n for a, n in tiles.items() if n > 1 or a in asked}
     shown = shown or {a.name: 1 for a in kernel.axes if a.kind == "stream"}

@@ -109,7 +109,7 @@ CASES: Final[Mapping[str, Case]] = {
     "normalised": Case({"B": 2, **SQUARE}, data={"length": _given(104, 40)}, told="104 and 40"),
     "sliding_window": Case(SHORT, static={"left": 40, "right": 9}),
     "sliding_window_sinks": Case(SHORT, static={"window": 40, "sinks": 4}),
-    "dilated": Case(static={"radius": 3, "gap": 20}),
+    "dilated": Case({"M": 160, "N": 160}, static={"radius": 12, "gap": 2}),
     "longformer": Case(static={"radius": 20, "leading": 6}),
     "neighbourhood_1d": Case(ONE, static={"window": 41}),
     "etc_global_local": Case(
@@ -142,7 +142,7 @@ CASES: Final[Mapping[str, Case]] = {
         data={"window": _given(20, 64)},
         told="20 and 64",
     ),
-    "hepos": Case({"H": 2, **SQUARE}, static={"stride": 40}),
+    "hepos": Case({"H": 2, "M": 64, "N": 250}, static={"stride": 4}),
     "s2_sharded": Case({"H": 2, "J": 2, **SQUARE}, static={"R": 16, "near": 2, "stride": 3}),
     "packed_documents": Case(ONE, data={"doc": _runs(50, 30, 48)}, told="of 50, 30 and 48 tokens"),
     "documents_window": Case(

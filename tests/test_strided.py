@@ -57,6 +57,7 @@ CONDITIONS = {
     "(m - n + h) % 3 == s, m - n < w": GATHERED,
     "(m - n) % r == 0, (m - n) % 2 == 0, n <= m": GATHERED,
     "n % r == s": ALONE,
+    "n % 3 == 0, n <= m": ALONE,
     "n % r == r - 1, n <= m": ALONE,
     "(n - h) % r == 0": ALONE,
     "n <= m, s == (2 * h - n) % r": ALONE,

@@ -23,6 +23,7 @@ from attnc.passes.analysis.tile_numbers import Frame, Numbers
 from attnc.passes.analysis.tile_presence import predicates
 from attnc.passes.analysis.tile_visits import Innermost, Rounds, rounds
 from attnc.passes.tiling.presence import both
+from attnc.tile_data import turns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,8 @@ class LoopPicture:
         return LoopTiles(
             rows,
             (", ".join([*flat, column]), tile),
-            "; ".join(dict.fromkeys(t for t in map(self._told, tested) if t)),
+            "; ".join(dict.fromkeys(t for t in map(self._told, tested) if t))
+            + self._coordinates(sides),
             tuple(self._panels(row, flat, others, varying, tested)),
             prod(counts),
             tuple(a for a in others if a not in matter),
@@ -83,6 +85,13 @@ class LoopPicture:
             p for p in parts if self._counts(p) and not self.numbers.is_extent(p) and not _within(p)
         ]
         return printer.expression(both(*shown)) if shown else ""
+
+    def _coordinates(self, sides: Sequence[str]) -> str:
+        """What coordinates are that go by a stride along the sides."""
+        kernel = self.numbers.kernel
+        made = {coord.name: printer.expression(coord.value) for coord in kernel.coords}
+        shown = [f"{name} = {made[name]}" for name, axis in turns(kernel).items() if axis in sides]
+        return f" with {', '.join(shown)}" if shown else ""
 
     def _always(self, condition: Expr) -> bool:
         """Whether a condition that does not vary along the columns holds at these sizes."""

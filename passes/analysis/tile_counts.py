@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Expr, Var
+from attnc.ir.expr import Expr
 from attnc.ir.tiles import Kernel, Plan
 from attnc.passes.analysis.tile_along import Along, NotCounted
 from attnc.passes.analysis.tile_numbers import Frame, Numbers
@@ -83,10 +83,11 @@ def tile_counts(
 
 def _rounds(numbers: Numbers, frame: Frame, loop: Innermost) -> int:
     """The tiles of all that loops could go through, were it not for a stride."""
-    found = 1
+    kernel, found = numbers.kernel, 1
+    moving = {a.name for a in kernel.axes if a.kind in ("stream", "step")}
     for axis in loop.axes:
-        sizes = [numbers.kernel.axis(axis).size]
-        sizes += [c.size for c in numbers.kernel.coords if axis in numbers.mentioned(Var(c.name))]
+        sizes = [kernel.axis(axis).size]
+        sizes += [c.size for c in kernel.coords if numbers.mentioned(c.value) & moving == {axis}]
         longest = max(_size(Frame(numbers, {}), size) for size in sizes)
         found *= -(-longest // frame.along[axis].tile)
     return found

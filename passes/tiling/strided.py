@@ -149,7 +149,7 @@ class _Finder:
             first, turn = (self.context.fresh(f"{row.axis}_{w}") for w in "rq")
             rows = Axes(self.kernel.axis(row.axis), stride, turn, Var(first))
             at = added(row.beside, Var(first) if row.sign > 0 else negated(Var(first)))
-        if rows is None or at != rows.first:  # the remainder of a row is one already
+        if at != Int(0) and (rows is None or at != rows.first):  # these are remainders already
             at = Binary("%", at, stride)
         turn = self.context.fresh(f"{loop.axis}_q")
         found = Strides(Axes(self.kernel.axis(loop.axis), stride, turn, at), rows)
