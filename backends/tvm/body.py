@@ -88,7 +88,7 @@ class Body:
         """The buffer of a tile, which is made if there is none."""
         python = self.scope.buffer(name)
         if python not in self.buffers:
-            dtype = DTYPES[HELD[self.scope.context.kinds[name]]]
+            dtype = _room_type(self.scope.context.kinds[name])
             axes = ", ".join(self.scope.layouts[name])
             note = f"  # [{axes}]" if axes else ""
             shape = self.scope.shape_of(name)
@@ -227,19 +227,18 @@ class Body:
     def _begin(self, item: Fold) -> None:
         """What a fold begins with."""
         scope = self.scope
-        room = self._room(item.target)
+        self._room(item.target)
         before = self.depth
         self._loops(scope.layouts[item.target], vector=True)
         if item.op in ("argmax", "argmin"):
             some, best = self._best(item)
-            self.line(f"{self._element(some, item.target)} = False")
+            self.line(f"{self._element(some, item.target)} = T.int8(0)")
             kind = DTYPES[HELD[scope.context.kind(item.value)]]
             self.line(f"{self._element(best, item.target)} = T.Cast({kind}, 0)")
             self.line(f"{scope.element(item.target)} = T.Cast({DTYPES[HELD[item.kind]]}, 0)")
         else:
-            self.line(f"{scope.element(item.target)} = {self._identity(item.op, item.kind)}")
+            self._assign(scope.element(item.target), item.kind, self._identity(item.op, item.kind))
         self.depth = before
-        assert room
 
     def _best(self, item: Fold) -> tuple[str, str]:
         """The buffers of whether there is an extreme yet, and of it."""
@@ -247,7 +246,7 @@ class Body:
         some, best = (scope.names.of(k, f"{scope.buffer(target)}_{k}") for k in ("some", "best"))
         shape = scope.shape_of(target)
         kind = DTYPES[HELD[scope.context.kind(item.value)]]
-        self.buffers[some] = f'{some} = T.alloc_buffer({shape}, "bool")'
+        self.buffers[some] = f'{some} = T.alloc_buffer({shape}, "int8")'
         self.buffers[best] = f"{best} = T.alloc_buffer({shape}, {kind})"
         return some, best
 
@@ -288,7 +287,13 @@ class Body:
             scope.numbers[item.target] = Term(python, (), HELD[item.kind])
             return
         self._room(item.target)
-        self.line(f"{scope.element(item.target)} = {text}")
+        self._assign(scope.element(item.target), item.kind, text)
+
+    def _assign(self, element: str, kind: Kind, text: str) -> None:
+        """A line that gives a lane its value; truths have a byte."""
+        if kind is Kind.BOOL:
+            text = f'T.Cast("int8", {text})'
+        self.line(f"{element} = {text}")
 
     def _accumulate(self, item: Fold) -> None:
         scope = self.scope
@@ -301,7 +306,9 @@ class Body:
         if not here.true:
             identity = self._identity(item.op, item.kind)
             value = f"_where({here.text}, {value}, {identity})"
-        self.line(f"{element} = {self._combined(item.op, item.kind, element, value, item.target)}")
+        self._assign(
+            element, item.kind, self._combined(item.op, item.kind, element, value, item.target)
+        )
 
     def _combined(self, op: str, kind: Kind, one: str, other: str, target: str = "") -> str:
         match op:
@@ -310,9 +317,9 @@ class Body:
             case "prod":
                 return f"{one} * {other}"
             case "any":
-                return f"{one} or {other}"
+                return f"{one} != 0 or {other}"
             case "all":
-                return f"{one} and {other}"
+                return f"{one} != 0 and ({other})"
             case _ if kind.floating:
                 names_ = ("_over", "_under") if target in self.plain else ("_larger", "_smaller")
                 return f"{names_[op == 'min']}({one}, {other})"
@@ -331,12 +338,12 @@ class Body:
         more = f"{number} {sign} {best}"
         if scope.context.kind(item.value).floating:
             more = f"(_nan({number}) or {more}) and not _nan({best})"
-        self.line(f"{better} = T.meta_var({here.at(AND + 1)} and (not {some} or {more}))")
+        self.line(f"{better} = T.meta_var({here.at(AND + 1)} and ({some} == 0 or {more}))")
         coordinate = f"T.Cast({DTYPES[HELD[item.kind]]}, {scope.variable(over).text})"
         element = scope.element(item.target)
         self.line(f"{element} = T.Select({better}, {coordinate}, {element})")
         self.line(f"{best} = T.Select({better}, {number}, {best})")
-        self.line(f"{some} = {some} or {better}")
+        self.line(f'{some} = T.Cast("int8", {some} != 0 or {better})')
 
     # Products
 
@@ -471,11 +478,11 @@ class Body:
         rest = tuple(a for a in scope.layouts[item.target] if a != over)
         run = scope.names.of("run", f"{room}_run")
         sizes = ", ".join([scope.size_of(a) for a in rest] or ["1"])
-        self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {DTYPES[HELD[item.kind]]})"
+        self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {_room_type(item.kind)})"
         element = f"{run}[{', '.join(map(scope.lane, rest)) or '0'}]"
         before = self.depth
         self._loops(rest, vector=True)
-        self.line(f"{element} = {self._identity(item.op, item.kind)}")
+        self._assign(element, item.kind, self._identity(item.op, item.kind))
         self.depth = before
         lane = scope.lane(over)
         if item.reverse:
@@ -491,7 +498,7 @@ class Body:
         value = self._typed(item.value, item.kind)
         if not here.true:
             value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
-        self.line(f"{element} = {self._combined(item.op, item.kind, element, value)}")
+        self._assign(element, item.kind, self._combined(item.op, item.kind, element, value))
         self.line(f"{scope.element(item.target)} = {element}")
         self.depth = before
 
@@ -642,6 +649,12 @@ class Body:
         self.depth += 1
         self._inside(item)
         self.depth -= 1
+
+
+def _room_type(kind: Kind) -> str:
+    """The type of a tile's elements in memory: truths have a byte, since TVM has no vectors of
+    them there."""
+    return '"int8"' if kind is Kind.BOOL else DTYPES[HELD[kind]]
 
 
 def _constant(value: Constant, kind: Kind) -> str:

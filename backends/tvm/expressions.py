@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from attnc.backends.triton.expressions import INTEGERS, Expressions, joined
+from attnc.backends.triton.expressions import Expressions, joined
 from attnc.backends.triton.intervals import fits
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.tvm.terms import DTYPES
@@ -37,13 +37,17 @@ class LaneExpressions(Expressions):
 
     def held(self, term: Term, target: Held) -> Term:
         """A term in another type; coordinates of any width go as they are."""
-        if term.held is target or (target in LONG and term.held in INTEGERS):
+        if term.held is target or (target in LONG and term.held in LONG):
             return replace(term, held=target)
         if term.literal:
             if term.held is Held.BOOL and target is not Held.BOOL:
                 return replace(term, text=str(int(term.text == "True")), held=target)
             return replace(term, held=target)
         return replace(term, text=f"T.Cast({DTYPES[target]}, {term.text})", held=target, level=ATOM)
+
+    def convert(self, term: Term, kind: Kind) -> Term:
+        """A term in what values of a kind are held in."""
+        return self.held(term, HELD[kind])
 
     def _solid(self, term: Term) -> Term:
         return self.typed(term)
@@ -103,7 +107,7 @@ class LaneExpressions(Expressions):
             if kind.floating:
                 left, right = self.in_kind(a, kind), self.in_kind(b, kind)
             else:
-                left, right = self(a), self(b)
+                left, right = self._alike(self(a), self(b))
             if left.literal and right.literal:
                 left = self.typed(left)
             text = f"{left.at(COMPARE + 1)} {op} {right.at(COMPARE + 1)}"
@@ -113,6 +117,12 @@ class LaneExpressions(Expressions):
                 continue
             parts.append(Term(text, (), Held.BOOL, COMPARE))
         return self.all_of(parts)
+
+    def _alike(self, left: Term, right: Term) -> tuple[Term, Term]:
+        """Two integers in one type."""
+        if {left.held, right.held} & set(LONG):
+            return tuple(self.held(t, Held.INT) if t.held is Held.I32 else t for t in (left, right))
+        return left, right
 
     def _bits(self, expr: Binary, kind: Kind) -> Term:
         if kind is not Kind.BOOL:

@@ -112,6 +112,8 @@ class LaneScope(KernelScope):
         held = HELD[self.context.kinds[name]]
         if name in self.numbers:
             return self.numbers[name]
+        if held is Held.BOOL:
+            return Term(f"{self.element(name)} != 0", (), held, COMPARE)
         return Term(self.element(name), (), held)
 
     def element(self, name: str) -> str:
