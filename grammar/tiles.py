@@ -32,6 +32,7 @@ from attnc.ir.tiles import (
     Carry,
     Coord,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -282,7 +283,8 @@ class _Reader:
                 item = replace(item, carries=carries, body=body)
                 if isinstance(item, Loop):  # which may read what the body defines
                     with suppress(Lost):
-                        item = replace(item, where=block.names(item.where))
+                        given = tuple(map(block.names, item.given))
+                        item = replace(item, given=given, where=block.names(item.where))
                 self._add(item)
 
     def _at(self, block: _Block, name: str) -> Span:
@@ -309,7 +311,7 @@ class _Reader:
             case Coord(), Kernel() as kernel if not block.body:
                 self._coordinate(block, kernel, node)
             case Given(condition=condition), Loop() as loop if not (loop.carries or block.body):
-                block.item = replace(loop, given=(*loop.given, names(condition)))
+                block.item = replace(loop, given=(*loop.given, condition))
             case Carry(), Loop() | If() as loop if not block.body:
                 start, axes = self.blocks[-2].names(node.start), names.axes(node.axes)
                 name = self._defined(names, node.name, as_tile, "tile")
@@ -321,7 +323,11 @@ class _Reader:
                 block.nexts[str(name)] = names(value)
             case _, _ if block.nexts:
                 raise self._misplaced("`next` ends a block", first)
-            case ((Let() | Load() | Map() | Dot() | Fold() | TileScan() | TileTopK() | Store()), _):
+            case (
+                (Let() | Load() | Map() | Dot() | Fold() | TileScan() | TileTopK() | Find())
+                | Store(),
+                _,
+            ):
                 self._add(self._resolved(node, names))
             case _:
                 raise self._misplaced("this does not belong here", first)
@@ -358,6 +364,8 @@ class _Reader:
         match found:
             case Load():
                 found = replace(found, tensor=names.tensor(found.tensor))
+            case Find():
+                found = replace(found, tensor=names.tensor(found.tensor, presence=False))
             case Map():
                 pass
             case Dot():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lark import Lark, Token, UnexpectedInput, v_args
 
@@ -26,6 +26,7 @@ from attnc.grammar.syntax import MAX_LINE, MAX_LINES
 from attnc.ir.cascade import Constant, Require, Variables
 from attnc.ir.expr import Bool as BoolExpr
 from attnc.ir.expr import (
+    CompareOp,
     Expr,
     Int,
 )
@@ -35,6 +36,7 @@ from attnc.ir.tiles import (
     Carry,
     Coord,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -52,7 +54,7 @@ from attnc.ir.types import Kind
 
 KINDS: Final = {str(k): k for k in Kind}
 BEGINS: Final = "let buffer kernel axis coord for given carry next store".split()
-DEFINES: Final = "load map dot reduce scan topk".split()
+DEFINES: Final = "load map dot reduce scan topk find".split()
 TRUE: Final = BoolExpr(True)
 STARTS: Final = ["header", "statement", "line"]
 
@@ -333,6 +335,18 @@ class _Builder(LanguageBuilder):
         condition = TRUE if where is None else where
         return TileTopK(left.name, left.axes, over, into, value, condition, left.kind)
 
+    def searched(self) -> None:
+        return None
+
+    def find(self, left: _Left, word: Token, tensor: Token, *rest: Any) -> Find:
+        *places, _, relation, value, where = rest
+        index = tuple(p for p in places if p is not None)
+        if len(index) + 1 != len(places):
+            raise Malformed("one rank is searched: T[b,:]", span(tensor))
+        op: CompareOp = str(relation)  # type: ignore[assignment]
+        condition, rank = TRUE if where is None else where, places.index(None)
+        return Find(left.name, left.axes, tensor, index, rank, op, value, condition, left.kind)
+
 
 FOLDS: Final = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
 RUNNING: Final = ("sum", "prod", "max", "min", "any")
@@ -381,7 +395,7 @@ def _expressions(node: object) -> Iterator[Expr]:
             yield value
         case Buffer(sizes=sizes):
             yield from sizes
-        case Let() | Load() | Map() | Dot() | Fold() | TileScan() | TileTopK() | Store():
+        case Let() | Load() | Map() | Dot() | Fold() | TileScan() | TileTopK() | Find() | Store():
             yield from expressions(node)
         case _:
             pass

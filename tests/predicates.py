@@ -19,6 +19,7 @@ FAMILIES: Final = {
     "periodic": (*AFFINE, *("beat", "mixed", "remainder", "rows") * 3),
     "tensors": (*AFFINE, *("of head", "of row", "band", "flag", "offsets") * 3),
     "stream": (*AFFINE, *("same", "marked", "above") * 4),
+    "sorted": (*AFFINE, *("sorted", "beside", "along", "part") * 6),
     "two": (*AFFINE, *("outer", "inner", "near") * 4),
     "other": (*AFFINE, *("choice", "product", "signs", "signs") * 3),
 }
@@ -26,8 +27,8 @@ FAMILIES: Final = {
 
 `affine`: inequalities of coordinates with parameters as numbers, and quotients by what is positive;
 their tiles are to be exact. `periodic`: remainders. `tensors`: numbers of each program and row.
-`stream`: numbers of what is streamed. `two`: two streamed ranks. `other`: products of coordinates,
-choices, divisors that may be negative or 0.
+`stream`: numbers of what is streamed; `sorted`: the same, sorted. `two`: two streamed ranks.
+`other`: products of coordinates, choices, divisors that may be negative or 0.
 """
 TENSORS: Final = {
     "W": "W[H]: i32",
@@ -36,6 +37,7 @@ TENSORS: Final = {
     "P": "P[M]: i32",
     "D": "D[N]: i32",
     "B": "B[N]: bool",
+    "S": "S[H,N]: i32",
 }
 BINDINGS: Final = {"half": "w // 2", "most": "max(a, N - M)"}
 
@@ -119,6 +121,16 @@ class Grammar:
                 return rng.choice(("B[n]", "not B[n]", "D[n] == h"))
             case "above":
                 return f"D[n] {op} {rng.choice(('m', 'n', c))}"
+            case "sorted":
+                left = rng.choice(("D[n]", "S[h,n]"))
+                return f"{left} {rng.choice((op, '!='))} {rng.choice(('P[m]', 'W[h]', c))}"
+            case "beside":
+                return rng.choice(("S[h,n] == S[h,m]", f"abs(S[h,n] - P[m]) {less} {c}"))
+            case "along":
+                place = rng.choice((f"n - {rng.randint(0, 5)}", f"n // {over()}", "N - 1 - n"))
+                return f"{rng.choice(('D[', 'S[h,'))}{place}] {op} {rng.choice(('P[m]', c))}"
+            case "part":
+                return f"{rng.choice(('D[n] // 2', '2 * S[h,n]', '3 - D[n]'))} {op} P[m]"
             case "outer":
                 return rng.choice((f"abs(c - h) {less} w", f"c {op} {c}", f"c {op} h + {c}"))
             case "inner":
@@ -177,4 +189,19 @@ def conditions(family: str, seeds: Iterator[int] | range) -> Iterator[tuple[int,
             condition += "" if re.search(r"\b[ck]\b", condition) else " and k <= m"
         elif rng.random() < 0.1:
             condition += "; M == N"
+        if family == "sorted":
+            sign = " and" if ";" in condition else ";"
+            condition = f"{condition}{sign} {_claims(rng, condition)}"
         yield seed, condition
+
+
+CLAIMS: Final = {
+    "D": ("all[n](D[n] <= D[n + 1])", "all[n](D[n] >= D[n + 1])", "not any[n](D[n - 1] < D[n])"),
+    "S": ("all[h,n](S[h,n] <= S[h,n + 1])", "all[n,h](S[h,n] <= S[h,n - 1])"),
+}
+"""How a tensor may be said to be sorted: to ascend, else to descend."""
+
+
+def _claims(rng: random.Random, condition: str) -> str:
+    found = [rng.choice(CLAIMS[name]) for name in CLAIMS if f"{name}[" in condition]
+    return " and ".join(found) or "0 < 1"

@@ -29,7 +29,7 @@ from attnc.ir.expr import (
     Var,
 )
 from attnc.ir.tile_types import TileTypes
-from attnc.ir.tiles import Fold, Kernel, Let, Load, Loop, Map, Plan, Statement
+from attnc.ir.tiles import Find, Fold, Kernel, Let, Load, Loop, Map, Plan, Statement
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind
@@ -82,7 +82,9 @@ class Programs:
     def __post_init__(self) -> None:
         facts = facts_of(self.plan)
         self._defined = {
-            s.target: s for s in statements(self.kernel.body) if isinstance(s, Load | Map | Fold)
+            s.target: s
+            for s in statements(self.kernel.body)
+            if isinstance(s, Load | Find | Map | Fold)
         }
         kinds = {name: item.kind for name, item in self._defined.items()}
         lets = {s.name: s for s in statements(self.kernel.body) if isinstance(s, Let)}
@@ -200,7 +202,7 @@ class Programs:
             self._made[name] = self._computed(self._defined[name])
         return self._made[name]
 
-    def _computed(self, item: Load | Map | Fold) -> Array:
+    def _computed(self, item: Load | Find | Map | Fold) -> Array:
         match item:
             case Load(tensor=tensor, index=index, where=where):
                 array = self.tensors[tensor]
@@ -214,6 +216,8 @@ class Programs:
                 found = rest.copy()
                 found[here] = array[tuple(np.broadcast_to(p, here.shape)[here] for p in places)]
                 return found
+            case Find():
+                return self._found(item)
             case Map(value=value):
                 return self(value)
             case Fold(op=op, over=over, value=value, where=where):
@@ -225,6 +229,23 @@ class Programs:
                 none = self._identity(op)
                 full = np.broadcast_to(np.where(counts, lanes, none), shape)
                 return FOLDS[op].reduce(full, sides, keepdims=True)
+
+    def _found(self, item: Find) -> Array:
+        """How many elements of a row do not compare so; those that do must be the last ones."""
+        rows = np.moveaxis(self.tensors[item.tensor], item.rank, -1)
+        index, value, here = [self(i) for i in item.index], self(item.value), self(item.where)
+        shape = np.broadcast_shapes(here.shape, value.shape, *(i.shape for i in index))
+        inside = [(i >= 0) & (i < n) for i, n in zip(index, rows.shape, strict=False)]
+        if np.any(here & ~reduce(np.logical_and, inside, np.array(True))):
+            raise Unsound(f"{item.target} is searched outside of {item.tensor}")
+        places = tuple(np.where(np.broadcast_to(here, shape), i, 0) for i in index)
+        if rows.size == 0:
+            return np.zeros(shape, np.int64)
+        holds = COMPARISONS[item.op](rows[places], value[..., None])
+        if np.any(holds[..., :-1] & ~holds[..., 1:]):
+            raise Unsound(f"{item.tensor} is searched and not sorted so")
+        found = np.broadcast_to(np.sum(~holds, axis=-1), shape)
+        return np.where(here, found, np.resize(GARBAGE, shape))
 
     @staticmethod
     def _identity(op: str) -> Any:

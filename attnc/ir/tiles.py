@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from attnc.ir.cascade import Constant, Input, Output, Parameter
-from attnc.ir.expr import Bool, Expr, Int
+from attnc.ir.expr import Bool, CompareOp, Expr, Int
 from attnc.ir.types import Kind
 
 AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
@@ -158,6 +158,28 @@ class TopK:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """`target[axes] = find tensor[index, :] op value where predicate`: a place in a sorted rank.
+
+    The first coordinate along `rank` from which on the comparison holds, the rank's size where it
+    holds nowhere. It is searched for by halves, so it must not hold before a coordinate where it
+    does not: the tensor is sorted along that rank, as a requirement of the plan says. `index` are
+    the coordinates along the other ranks. The predicate guards memory; where it does not hold,
+    there is anything.
+    """
+
+    target: str
+    axes: tuple[str, ...]
+    tensor: str
+    index: tuple[Expr, ...]
+    rank: int
+    op: CompareOp
+    value: Expr
+    where: Expr
+    kind: Kind = Kind.I64
+
+
+@dataclass(frozen=True, slots=True)
 class Let:
     """`let name = value`: one number for the whole kernel."""
 
@@ -196,9 +218,10 @@ class Loop:
     """`for axis in ranges carry ...`: the body for each tile of the ranges, one after the other.
 
     `given` are conditions that hold for every lane of the full ranges whose parallel coordinates
-    lie within their extents: there, predicates are read without them. A condition that is such an
-    extent itself holds for all lanes. `ordered`: the tiles need their order, the first one first;
-    else they may run in any. `backward`: the last tile of the last range is first.
+    lie within their extents: there, predicates are read without them. They may speak of tiles that
+    the body defines. A condition that is such an extent itself holds for all lanes. `ordered`: the
+    tiles need their order, the first one first; else they may run in any. `backward`: the last tile
+    of the last range is first.
 
     `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile
     and of what the first statements of the body define, too: where it does not hold, the rest of
@@ -244,8 +267,8 @@ class Store:
     combine: str | None = None
 
 
-Statement: TypeAlias = Load | Map | Dot | Fold | Scan | TopK | Let | Loop | If | Store
-Tile: TypeAlias = Load | Map | Dot | Fold | Scan | TopK
+Statement: TypeAlias = Load | Map | Dot | Fold | Scan | TopK | Find | Let | Loop | If | Store
+Tile: TypeAlias = Load | Map | Dot | Fold | Scan | TopK | Find
 """What defines a tile."""
 
 

@@ -11,6 +11,7 @@ from attnc.ir.expr import Bool, Expr, Int
 from attnc.ir.tiles import (
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -80,6 +81,12 @@ def statement(item: Statement) -> Iterator[str]:
         case TopK():
             over = f"{item.over} -> {item.into}"
             yield f"{_left(item)} = topk[{over}]({_text(item.value)}){_where(item.where)}"
+        case Find():
+            places = list(map(_text, item.index))
+            places.insert(item.rank, ":")
+            value = printer.expression(item.value, printer.BIT_OR)
+            found = f"find {item.tensor}[{','.join(places)}] {item.op} {value}"
+            yield f"{_left(item)} = {found}{_where(item.where)}"
         case Let():
             yield f"let {item.name}: {item.kind} = {_text(item.value)}"
         case If():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from attnc.errors import InternalError
 from attnc.ir import printer, tiles_printer
+from attnc.ir.claims import DOWN, UP, sorted_ranks
 from attnc.ir.expr import (
     Absent,
     Apply,
@@ -33,6 +34,7 @@ from attnc.ir.tiles import (
     FUNCTIONS,
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -281,6 +283,8 @@ class _Body:
                 self._scan(item)
             case TopK():
                 self._topk(item)
+            case Find():
+                self._find(item)
             case Let():
                 self._whole(item.value, "a value")
                 found = self.type(item.value)
@@ -393,7 +397,7 @@ class _Body:
 
     # Definitions
 
-    def _define(self, item: Load | Map | Dot | Fold | Scan | TopK | Carry) -> None:
+    def _define(self, item: Load | Map | Dot | Fold | Scan | TopK | Find | Carry) -> None:
         name = item.name if isinstance(item, Carry) else item.target
         self._name(name)
         self.tiles[name] = _Tile(item.axes, item.kind)
@@ -436,11 +440,13 @@ class _Body:
         self._same_axes(item.axes, axes)
         self._define(item)
 
-    def _indices(self, tensor: str, index: tuple[Expr, ...], predicate: Expr) -> None:
+    def _indices(self, tensor: str, index: tuple[Expr | None, ...], predicate: Expr) -> None:
         sizes = tensor_sizes(self.outer.plan)[tensor]
         if len(index) != len(sizes):
             raise self.wrong(f"{tensor} has {len(sizes)} ranks")
         for at, size in zip(index, sizes, strict=True):
+            if at is None:  # which is searched
+                continue
             self.integer(at, "an index")
             if not self.prover.inside(at, size, predicate):
                 text, bound = map(printer.expression, (at, size))
@@ -509,6 +515,21 @@ class _Body:
         self._same_axes(item.axes, axes - {item.over} | {item.into})
         self._define(item)
 
+    def _find(self, item: Find) -> None:
+        if item.tensor not in {i.name for i in self.outer.plan.inputs}:
+            raise self.wrong(f"{item.tensor} is no input")
+        down = {**dict.fromkeys(UP, False), **dict.fromkeys(DOWN, True)}.get(item.op)
+        if down is None or (item.tensor, item.rank, down) not in sorted_ranks(self.outer.plan):
+            raise self.wrong(f"no requirement says that {item.tensor} is sorted so")
+        self.integer(item.value, "what is searched for")
+        axes = self.axes_of(*item.index, item.value, item.where)
+        self._exist(axes, item.where, "the search")
+        index = (*item.index[: item.rank], None, *item.index[item.rank :])
+        self._indices(item.tensor, index, item.where)
+        self._same_kind(item.kind, Kind.I64)
+        self._same_axes(item.axes, axes)
+        self._define(item)
+
     # Blocks
 
     def _inner(self, loops: tuple[Loop, ...]) -> _Body:
@@ -539,12 +560,14 @@ class _Body:
         for carry in item.carries:
             if item.axis in carry.axes:
                 raise self.wrong(f"{carry.name} would carry tiles of {item.axis} out of its loop")
-        for condition in item.given:
-            inner.condition(condition)
         if self._ordered_rounds(item):  # rounds before have stored
             inner.stores |= _stored(item.body)
         self._block(item, inner)
         carried = {c.name for c in item.carries}
+        for condition in item.given:
+            inner.condition(condition)
+            if names(condition) & carried:
+                raise self.wrong("what is given depends on what the loop carries")
         if names(item.where) & carried or any(
             isinstance(s, Store) or names(*expressions(s)) & carried
             for s in item.body[: ahead(item)]

@@ -10,6 +10,7 @@ from attnc.ir.tiles import (
     AxisKind,
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -39,6 +40,8 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
     match item:
         case Load(index=index, where=where):
             return (*index, where)
+        case Find(index=index, value=value, where=where):
+            return (*index, value, where)
         case Map(value=value) | Let(value=value):
             return (value,)
         case Dot(left=left, right=right, where=where):
@@ -147,6 +150,9 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
         case Load():
             index = tuple(map(change, item.index))
             return replace(item, index=index, where=change(item.where))
+        case Find():
+            index = tuple(map(change, item.index))
+            return replace(item, index=index, value=change(item.value), where=change(item.where))
         case Map() | Let():
             return replace(item, value=change(item.value))
         case Dot():

@@ -311,6 +311,23 @@ def _load(tensor, index, where, shape, fill=None):
     return np.broadcast_to(found, shape)
 
 
+def _find(tensor, index, rank, op, value, where, shape):
+    """Where in a sorted rank a comparison begins to hold, by halves; rubbish elsewhere."""
+    holds = {">=": np.greater_equal, ">": np.greater, "<=": np.less_equal, "<": np.less}[op]
+    found = np.full(shape, np.iinfo(np.int64).min)
+    rows = np.moveaxis(tensor, rank, -1)
+    parts = [np.broadcast_to(x, shape) for x in (where, value, *index)]
+    for lane in np.ndindex(shape):
+        here, sought, *places = (part[lane] for part in parts)
+        if here:
+            row, low, high = rows[tuple(places)], 0, rows.shape[-1]
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if holds(row[middle], sought) else (middle + 1, high)
+            found[lane] = low
+    return found
+
+
 def _dot(subscripts, left, right, where, dtype):
     """Sums of products where that holds; each operand counts only where some product does."""
     inputs, output = subscripts.split("->")

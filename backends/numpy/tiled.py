@@ -50,6 +50,7 @@ from attnc.ir.tiles import (
     Carry,
     Coord,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -67,7 +68,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_full import Full, Round
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_walk import ahead, in_full, in_turn, scanned
+from attnc.ir.tiles_walk import ahead, in_full, in_turn, names, scanned, targets
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -419,9 +420,21 @@ class TiledFunction(Function):
     def _line(self, text: str, depth: int) -> None:
         self.lines.append(INDENT * depth + text)
 
-    def _statements(self, statements: tuple[Statement, ...], depth: int) -> None:
+    def _statements(
+        self, statements: tuple[Statement, ...], depth: int, claims: Sequence[Expr] = ()
+    ) -> None:
+        """Statements in order; each claim is asserted as soon as the tiles in it are there."""
+        own = {t for item in statements for t in targets(item)}
+        waiting = {claim: names(claim) & own for claim in claims}
+        for claim, missing in waiting.items():
+            if not missing:
+                self._claimed(claim, depth)
         for item in statements:
             self._statement(item, depth)
+            for claim, missing in waiting.items():
+                waiting[claim] = missing - set(targets(item))
+                if missing and not waiting[claim]:
+                    self._claimed(claim, depth)
 
     def _statement(self, item: Statement, depth: int) -> None:
         match item:
@@ -442,6 +455,13 @@ class TiledFunction(Function):
                 self._scan(item, depth)
             case TopK():
                 self._topk(item, depth)
+            case Find():
+                index = tuple_of([self._code(i, item.axes, depth) for i in item.index])
+                value = self._code(item.value, item.axes, depth)
+                where = self._mask(item.where, item.axes, depth)
+                arguments = f'{self._array(item.tensor)}, {index}, {item.rank}, "{item.op}"'
+                call = f"_find({arguments}, {value}, {where}, {self._lengths(item.axes)})"
+                self._define(item.target, item.axes, item.kind, call, depth)
             case Let():
                 value = self._code(item.value, (), depth, item.kind)
                 self._values[item.name] = self._types_of()(item.value)
@@ -531,9 +551,10 @@ class TiledFunction(Function):
             self._for(item, parts, depth)
             before = self._around, set(self._true)
             if parts[0].full:
-                self._checked_full(item, depth + 1)
                 self._around = self._around.inside(item)
-            self._inside(in_full(item) if parts[0].full else item, depth + 1)
+                self._inside(in_full(item), depth + 1, self._claims(item))
+            else:
+                self._inside(item, depth + 1)
             self._around, self._true = before
 
     def _starts(self, carries: tuple[Carry, ...], depth: int) -> None:
@@ -544,7 +565,7 @@ class TiledFunction(Function):
             text = f"np.full({self._lengths(carry.axes)}, {start}, {kind})"
             self._define(carry.name, carry.axes, carry.kind, text, depth)
 
-    def _inside(self, item: Loop | If, depth: int) -> None:
+    def _inside(self, item: Loop | If, depth: int, claims: Sequence[Expr] = ()) -> None:
         """The body of a block and the next values of what it carries.
 
         Of a loop that leaves out rounds, the statements that tell so come before a test.
@@ -556,7 +577,7 @@ class TiledFunction(Function):
             self._line(f"if not ({self._text(item.where, depth)}):", depth)
             self._line("continue", depth + 1)
             body = body[first:]
-        self._statements(body, depth)
+        self._statements(body, depth, claims)
         nexts = [self._next(c, depth) for c in item.carries]
         names = [self.tile(c.name) for c in item.carries]
         if names:
@@ -564,22 +585,25 @@ class TiledFunction(Function):
         elif not item.body:
             self._line("pass", depth)
 
-    def _checked_full(self, item: Loop, depth: int) -> None:
+    def _claims(self, item: Loop) -> tuple[Expr, ...]:
+        """What a full range claims."""
+        inside = Compare(("<=", "<"), (Int(0), Var(item.axis), self._size(item.axis)))
+        return (*item.given, inside, Apply("within", (Var(item.axis),)))
+
+    def _claimed(self, condition: Expr, depth: int) -> None:
         """Asserts what a full range claims, for the lanes within parallel extents.
 
         Those beyond are rows that nothing stores. That a lane is within such an extent itself is
         claimed for all of them.
         """
-        inside = Compare(("<=", "<"), (Int(0), Var(item.axis), self._size(item.axis)))
-        for condition in (*item.given, inside, Apply("within", (Var(item.axis),))):
-            term = self._term(assumed(condition, self._is_true), depth)
-            text = f"({term.value.text})"
-            for axis in self._kernel_axes:
-                own = Compare(("<",), (Var(axis.name), axis.size))
-                if axis.kind == "par" and axis.name in term.value.axes and condition != own:
-                    beyond = Code(f"~{self.within(axis.name)}", (axis.name,))
-                    text += f" | {aligned(beyond, term.value.axes, self._order.index).text}"
-            self._line(f"assert np.all({text})", depth)
+        term = self._term(assumed(condition, self._is_true), depth)
+        text = f"({term.value.text})"
+        for axis in self._kernel_axes:
+            own = Compare(("<",), (Var(axis.name), axis.size))
+            if axis.kind == "par" and axis.name in term.value.axes and condition != own:
+                beyond = Code(f"~{self.within(axis.name)}", (axis.name,))
+                text += f" | {aligned(beyond, term.value.axes, self._order.index).text}"
+        self._line(f"assert np.all({text})", depth)
 
     def _size(self, axis: str) -> Expr:
         """The extent of an axis of the current kernel."""

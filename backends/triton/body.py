@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -15,14 +16,16 @@ from attnc.backends.triton.products import Products
 from attnc.backends.triton.reductions import Reductions
 from attnc.backends.triton.rounds import Rounds
 from attnc.backends.triton.scope import KernelScope
+from attnc.backends.triton.searches import Searches
 from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Apply, Bool, Expr, Name
+from attnc.ir.expr import Apply, Bool, Expr, Name, Value
 from attnc.ir.tiles import (
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Let,
@@ -39,7 +42,7 @@ from attnc.ir.tiles_full import Round
 from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
-from attnc.ir.walk import children
+from attnc.ir.walk import children, subexpressions
 
 WIDENED: Final = {
     "f16": Held.F32,
@@ -97,6 +100,8 @@ class Body:
         """Prints statements in order."""
         self._after(found, -1)
         for place, item in enumerate(body):
+            if isinstance(item, Find) and item.target not in self.scope.tiles:
+                self._search(item, [s for s in body[place + 1 :] if isinstance(s, Find)])
             self._statement(item)
             self._after(found, place)
 
@@ -134,6 +139,8 @@ class Body:
                 self._store(item)
             case Scan():
                 self._define(item.target, self._scan(item), item.kind)
+            case Find():
+                assert item.target in self.scope.tiles, "it is printed with others"
             case TopK():
                 term = self._value(item.value, self.scope.context.kind(item.value))
                 term = self.reductions.ranked(item, term, self._truth(item.where))
@@ -185,6 +192,30 @@ class Body:
         """A predicate on memory."""
         found = self.needless.mask(predicate, self.around)
         return self.expression(self.scope.folded(found, self._is_true))
+
+    def _search(self, first: Find, others: Sequence[Find]) -> None:
+        """Searches in one rank of a tensor: those that can be made are made together.
+
+        Each round of halves waits for memory; so they wait at once.
+        """
+        scope = self.scope
+        together = [first]
+        for item in others:
+            same = (item.tensor, item.index, item.rank, item.where) == (
+                *(first.tensor, first.index, first.rank, first.where),
+            )
+            if same and self._is_there(item.value):
+                together.append(item)
+        text = Searches(scope, self.addresses)
+        for line in text.lines(together, self._value, self._mask(first.where)):
+            self.line(line)
+
+    def _is_there(self, expr: Expr) -> bool:
+        """Whether all that an expression is made of has been printed."""
+        scope = self.scope
+        own = {n.name for n in subexpressions(expr) if isinstance(n, Value)}
+        values = own - scope.context.facts.values.keys()
+        return names(expr) <= scope.tiles.keys() and values <= scope.locals.keys()
 
     # Memory
 
@@ -441,9 +472,12 @@ class Body:
         if rounds.end is not None:
             scope.ends[axis] = rounds.end
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
+        start = len(self.lines)
         if parts[0].full:
             self.around = before.inside(item)
         self._inside(in_full(item) if parts[0].full else item)
+        if parts[0].full:
+            self.lines[start:] = _read_loads(self.lines[start:])
         self.depth -= 1
         self.around, self.loops = before, outside
         scope.ends.pop(axis, None)
@@ -456,6 +490,17 @@ class Body:
         self.depth += 1
         self._inside(item)
         self.depth -= 1
+
+
+def _read_loads(lines: list[str]) -> list[str]:
+    """The lines of a full range without loads of what nothing asks for there."""
+    for place in range(len(lines) - 1, -1, -1):
+        name, _, value = lines[place].strip().partition(" = ")
+        if name.isidentifier() and value.startswith("tl.load("):
+            read = re.compile(rf"\b{name}\b")
+            if not any(read.search(other) for i, other in enumerate(lines) if i != place):
+                return _read_loads(lines[:place] + lines[place + 1 :])
+    return lines
 
 
 def _narrowed(body: tuple[Statement, ...]) -> frozenset[str]:

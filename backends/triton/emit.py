@@ -31,6 +31,8 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     imports = ["import contextlib"]
     if "math." in wrapper or any("math." in h for h in around):
         imports.append("import math")
+    if any("os.environ" in h for h in around):
+        imports.append("import os")
     imports += ["", "import torch", "import triton", "import triton.language as tl"]
     parts = [*title(plan, options, notes, "Triton"), "", *imports, "", f'_KERNEL = "{plan.name}"']
     parts += ["", f'__all__ = ["{launcher.function}"]', "", "", bodies, "", "", wrapper]

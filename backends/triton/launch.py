@@ -22,6 +22,7 @@ from attnc.backends.triton.layout import laid_out
 from attnc.backends.triton.sizes import Sizes
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Constant, Input, Output, Require
+from attnc.ir.claims import Claim, claims_of
 from attnc.ir.expr import Expr, Value
 from attnc.ir.facts import Facts
 from attnc.ir.printer import AND, PRODUCT
@@ -81,7 +82,7 @@ class Launcher:
         launched = self._launched()
         return [
             *laid_out(f"def {self.function}({signature}):"),
-            *indented(self.call.docstring()),
+            *indented(self._docstring()),
             f"{INDENT}return _launch(*_check({self.call.forwarded()}))",
             "",
             "",
@@ -201,12 +202,30 @@ class Launcher:
         return found
 
     def _require(self, condition: Expr) -> str:
+        claims = claims_of(self.plan, condition)
+        if claims is not None:
+            return self._claim(condition, claims)
         nodes = subexpressions(condition)
         values = dict.fromkeys(n.name for n in nodes if isinstance(n, Value))
         shown = keywords({v: self.value(v) for v in values})
         text = printer.expression(condition)
         rest = f", {shown}" if shown else ""
         return f'_require("{text}", lambda: {self.host(condition)}{rest})'
+
+    def _claim(self, condition: Expr, claims: tuple[Claim, ...]) -> str:
+        """A requirement on tensors: a call believes it, unless it is told to look."""
+        text = printer.expression(condition)
+        parts = (f'({self.tensor(c.tensor)}, {c.rank}, "{c.op}")' for c in claims)
+        return f'_claim("{text}", {", ".join(parts)})'
+
+    def _docstring(self) -> list[str]:
+        """That of the function that is called."""
+        lines = self.call.docstring()
+        if not any(claims_of(self.plan, r) for r in self.plan.requires):
+            return lines
+        lines[-1] = lines[-1].removesuffix('"""')
+        note = "What is required of tensors is believed; with ATTNC_CHECK=1 in the environment,"
+        return [*lines, *([""] if lines[-1] else []), note, "each call checks it.", '"""']
 
     def _shapes(self) -> list[str]:
         lines = self._parameters()

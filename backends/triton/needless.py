@@ -12,7 +12,7 @@ from typing import Final
 
 from attnc.ir.expr import Apply, Compare, Expr, Int, Logical, Name, Var
 from attnc.ir.integers import Integers
-from attnc.ir.tiles import Dot, Fold, Load, Map, Scan, Store, TopK
+from attnc.ir.tiles import Dot, Find, Fold, Load, Map, Scan, Store, TopK
 from attnc.ir.tiles_full import Full, Round, edge, variables
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import conjuncts, names, statements
@@ -62,7 +62,7 @@ class Needless:
         found: set[str] = set()
         for item in statements(body):
             match item:
-                case Load(index=index, where=where):
+                case Load(index=index, where=where) | Find(index=index, where=where):
                     found |= names(*index, where)
                 case Store(index=index, guard=guard):
                     found |= names(*index, guard)

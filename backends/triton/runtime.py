@@ -6,6 +6,7 @@ Each function stands alone with torch, triton and the others named in it.
 
 import contextlib
 import math
+import os
 
 import torch
 import triton
@@ -153,6 +154,26 @@ def _require(text, formula, /, **values):
     if not _holds(formula):
         shown = ", ".join(f"{name} = {value}" for name, value in values.items())
         raise ValueError(f"{_KERNEL}: `require {text}` does not hold" + (shown and f": {shown}"))
+
+
+def _claim(text, *parts):
+    """Raises an error if a tensor is not sorted as it is said to be; looks only if told to.
+
+    Each part is a tensor, a rank, and how each element along it compares with the next one.
+    """
+    if os.environ.get("ATTNC_CHECK", "0") in ("", "0"):
+        return
+    compare = {"<=": torch.le, "<": torch.lt, ">=": torch.ge, ">": torch.gt}
+    for tensor, rank, op in parts:
+        pairs = max(tensor.shape[rank] - 1, 0)
+        first, second = tensor.narrow(rank, 0, pairs), tensor[_behind(rank)]
+        if not compare[op](first, second).all():
+            raise ValueError(f"{_KERNEL}: `require {text}` does not hold")
+
+
+def _behind(rank):
+    """The index of all but the first along a rank."""
+    return (*[slice(None)] * rank, slice(1, None))
 
 
 def _real_number(formula):

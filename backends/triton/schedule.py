@@ -16,6 +16,7 @@ from typing import Final
 
 from attnc.ir.tiles import (
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -114,6 +115,9 @@ class _Costs:
                 return self._fits(lanes, float(lanes * sum(1 for _ in subexpressions(value))))
             case Dot():
                 return self._dot(item)
+            case Find(axes=axes):
+                lanes = self._lanes(axes)
+                return self._fits(lanes, lanes * 64.0)
             case Let():
                 return 0.0
             case Loop() | If():

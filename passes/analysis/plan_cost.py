@@ -20,6 +20,7 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import (
     AxisKind,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -265,7 +266,7 @@ class _Costs:
                     self._loop(item, around)
                 case Store(value=value):
                     self._count(value, around)
-                case Let():
+                case Let() | Find():
                     pass
                 case _ if item.target in self._presence:
                     pass

@@ -66,6 +66,21 @@ COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
+def found(rows: Any, op: str, value: Any) -> Any:
+    """Where each row, sorted so, begins to compare with a value; rows and values meet."""
+    shape = np.broadcast_shapes(rows.shape[:-1], np.shape(value))
+    rows = np.broadcast_to(rows, (*shape, rows.shape[-1]))
+    values = np.broadcast_to(value, shape)
+    places = np.empty(shape, np.int64)
+    for lane in np.ndindex(shape):
+        row, up = rows[lane], op in (">=", ">")
+        ascending = row if up else row[::-1]
+        search: Any = ascending.searchsorted
+        passed = search(values[lane], "left" if op in (">=", "<") else "right")
+        places[lane] = passed if up else row.size - passed
+    return places
+
+
 def _ceildiv(a: Any, b: Any) -> Any:
     return -np.floor_divide(-a, b)
 

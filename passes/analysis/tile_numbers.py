@@ -29,7 +29,7 @@ from attnc.ir.expr import (
     Value,
     Var,
 )
-from attnc.ir.tiles import Fold, Kernel, Let, Load, Map, Plan, Tile
+from attnc.ir.tiles import Find, Fold, Kernel, Let, Load, Map, Plan, Tile
 from attnc.ir.tiles_walk import expressions, statements, targets
 from attnc.ir.walk import children
 from attnc.passes.analysis.tile_along import Along, NotCounted, Number
@@ -40,6 +40,7 @@ from attnc.passes.analysis.tile_functions import (
     FUNCTIONS,
     UNARY,
     choice,
+    found,
 )
 
 if TYPE_CHECKING:
@@ -122,9 +123,9 @@ class Numbers:
                     raise NotCounted(f"it depends on '{name}', which a loop or an if carries")
                 case Name(name=name):
                     item = self.tiles[name]
-                    if isinstance(item, Load) and item.tensor not in self.data:
+                    if isinstance(item, Load | Find) and item.tensor not in self.data:
                         tensors[item.tensor.removesuffix("?")] = None
-                    elif not isinstance(item, Load | Map | Fold):
+                    elif not isinstance(item, Load | Find | Map | Fold):
                         made = type(item).__name__.lower()
                         raise NotCounted(f"it depends on '{name}', which a {made} gives")
                 case Value(name=name) if name not in self.values and name not in self.lets:
@@ -139,7 +140,7 @@ class Numbers:
         """The tensors whose values decide on expressions."""
         names = (n.name for n in self._opened(exprs) if isinstance(n, Name))
         items = (self.tiles[n] for n in names if n in self.tiles)
-        return tuple(dict.fromkeys(i.tensor for i in items if isinstance(i, Load)))
+        return tuple(dict.fromkeys(i.tensor for i in items if isinstance(i, Load | Find)))
 
     def _opened(self, exprs: tuple[Expr, ...]) -> list[Expr]:
         """The nodes of expressions, and of what tiles, coordinates and numbers in them are."""
@@ -265,6 +266,8 @@ class Frame:
                 return self._of(value)
             case Load():
                 return self._load(item)
+            case Find():
+                return self._find(item)
             case Fold():
                 return self._fold(item)
             case _:
@@ -276,6 +279,13 @@ class Frame:
         index = [np.clip(self._of(i), 0, max(n - 1, 0)) for i, n in places]
         found = array[tuple(index)] if array.size else np.zeros((), array.dtype)
         return found if item.fill is None else choice(self._of(item.where), found, item.fill)
+
+    def _find(self, item: Find) -> Number:
+        array = np.moveaxis(self.numbers.data[item.tensor], item.rank, -1)
+        places = zip(item.index, array.shape[:-1], strict=True)
+        index = [np.clip(self._of(i), 0, max(n - 1, 0)) for i, n in places]
+        rows = array[tuple(index)] if array.size else np.zeros((0,), array.dtype)
+        return choice(self._of(item.where), found(rows, item.op, self._of(item.value)), 0)
 
     def _fold(self, item: Fold) -> Number:
         if item.op not in FOLDS:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Final, Protocol
 
-from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Var
+from attnc.ir.expr import Apply, Binary, Compare, CompareOp, Expr, Int, Var
 from attnc.ir.polynomials import ONE, Sum, common, less, plus, shared, tight, times
 from attnc.passes.conditions.forms import Forms, constant, factor, mentioned
 from attnc.passes.conditions.knowledge import Knowledge
@@ -38,6 +38,40 @@ class Round(Lanes, Protocol):
     def some(self, expr: Expr) -> Expr | None:
         """Whether a condition that does not vary along the stream holds anywhere, if known."""
         ...
+
+    def order(self, expr: Expr) -> Order | None:
+        """How an expression is sorted along the stream, if it is known to be."""
+        ...
+
+    def ordered(self, number: Expr) -> bool:
+        """Whether the rows of whose values a number is the least or greatest are sorted by them."""
+        ...
+
+    def place(self, expr: Expr, op: CompareOp, number: Expr) -> Expr:
+        """Where what is sorted begins to compare so with a number of the whole tile."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """That an expression is an element of a tensor that is sorted along the stream."""
+
+    place: Expr
+    """Which element it is along that rank, of the stream alone."""
+    down: bool
+    """Whether later elements are less."""
+
+
+PLACES: Final[dict[tuple[int, bool], CompareOp]] = {
+    (1, False): ">=",
+    (-1, False): ">",
+    (1, True): "<",
+    (-1, True): "<=",
+}
+"""What begins to hold where elements begin, or cease, to be at least a number, or at most."""
+
+
+STRICT: Final[dict[CompareOp, CompareOp]] = {">=": ">", ">": ">=", "<=": "<", "<": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +109,12 @@ class Solver:
     forms: Forms
     _assumed: list[Expr] = field(default_factory=list[Expr])
     _open: bool = False
+    _loose: set[tuple[Expr, int]] = field(default_factory=set[tuple[Expr, int]])
+    """What is sorted and bounded on a side by rows that are in no order."""
 
     def __call__(self, case: Case) -> Span | None:
         """The span of an alternative; None where it holds nowhere."""
-        self._assumed, self._open = [], False
+        self._assumed, self._open, self._loose = [], False, set()
         guards: list[Expr] = []
         forms: list[Sum] = []
         self._written: list[Sum] = forms
@@ -111,7 +147,8 @@ class Solver:
             return "number"
         if self.round.stream not in axes:
             return "rows"
-        return "stream" if axes == {self.round.stream} else "both"
+        alone = axes == {self.round.stream} or self.round.order(self.forms.atoms[text]) is not None
+        return "stream" if alone else "both"
 
     def _beats(self, forms: Sequence[Sum]) -> tuple[list[Beat], list[Sum]]:
         """What says how a remainder lies between numbers, and the rest."""
@@ -384,7 +421,38 @@ class Solver:
                 if len(moving) == 1:
                     self._bound(form, moving[0], lows, ends)
             case _:
-                self._open = True
+                self._element(atom, number, side, lows, ends)
+
+    def _element(
+        self, atom: Expr, number: Sum, side: int, lows: list[Expr], ends: list[Expr]
+    ) -> None:
+        """The same of an element of what is sorted: those that hold begin or end at some place."""
+        order = self.round.order(atom)
+        if order is None:
+            self._open = True
+            return
+        first = self.round.place(atom, *self._sought(PLACES[side, order.down], number))
+        bounds = self.round.bounds(first)  # each row of a tile has a place of its own
+        if not self.round.ordered(self.forms.expr(number)):
+            self._loose.add((atom, side))
+            # of what lies between the least and the greatest row, little may be some row's
+            self._open = self._open or (atom, -side) in self._loose
+        place = self.forms.of(order.place)
+        moving = [t for t in mentioned(place) if self._kind(t) == "stream"]
+        if bounds is None or len(moving) != 1:
+            self._open = True
+        elif (side > 0) is not order.down:
+            self._bound(less(place, self.forms.of(bounds[0])), moving[0], lows, ends)
+        else:
+            end = plus(self.forms.of(bounds[1]), {ONE: -1})
+            self._bound(less(end, place), moving[0], lows, ends)
+
+    def _sought(self, op: CompareOp, number: Sum) -> tuple[CompareOp, Expr]:
+        """The same comparison of integers with the lesser constant: `> x` for `>= x + 1`."""
+        step = 1 if op in (">=", "<") else -1
+        if number.get(ONE, 0) * step > 0:
+            return STRICT[op], self.forms.expr(plus(number, {ONE: -step}))
+        return op, self.forms.expr(number)
 
     # Remainders
 

@@ -12,6 +12,7 @@ from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import (
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -32,7 +33,7 @@ from attnc.ir.types import Kind, Type
 from attnc.ir.walk import children
 from attnc.passes.tiling.presence import TRUE, both, conjuncts
 
-TILES: Final = (Load, Map, Dot, Fold, Scan, TopK)
+TILES: Final = (Load, Map, Dot, Fold, Scan, TopK, Find)
 
 
 class PlanPass(Protocol):

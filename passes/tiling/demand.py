@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from attnc.ir.expr import Expr, Name
-from attnc.ir.tiles import Dot, Fold, If, Let, Load, Loop, Map, Scan, Statement, Store, TopK
+from attnc.ir.tiles import (
+    Dot,
+    Find,
+    Fold,
+    If,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Scan,
+    Statement,
+    Store,
+    TopK,
+)
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 
@@ -30,6 +43,9 @@ class Demand:
         match item:
             case Load(index=index, where=where):
                 self._read(index, self.context.conditions(where))
+                self._read([where], frozenset())
+            case Find(index=index, value=value, where=where):
+                self._read([*index, value], self.context.conditions(where))
                 self._read([where], frozenset())
             case Map(value=value):
                 self._read([value], self(item.target))

@@ -14,6 +14,7 @@ from attnc.ir.expr import Apply, Name
 from attnc.ir.tiles import (
     Carry,
     Dot,
+    Find,
     Fold,
     Kernel,
     Load,
@@ -82,7 +83,7 @@ def _exact(item: Statement | Carry, inputs: frozenset[str]) -> bool:
             return False
 
 
-_TILES = (Load, Map, Dot, Fold, Scan, TopK)
+_TILES = (Load, Map, Dot, Fold, Scan, TopK, Find)
 
 
 def _map(target: str, axes: tuple[str, ...], name: str) -> Map:

@@ -6,7 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from attnc.ir.expr import Apply, Expr, Name, Var
-from attnc.ir.tiles import Dot, Fold, If, Kernel, Let, Load, Loop, Map, Scan, Statement, Store, TopK
+from attnc.ir.tiles import (
+    Dot,
+    Find,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Scan,
+    Statement,
+    Store,
+    TopK,
+)
 from attnc.ir.walk import children
 
 
@@ -36,6 +50,8 @@ class _Axes:
                 return self._block(item)
             case Load(index=index, where=where):
                 axes = self._along(*index, where)
+            case Find(index=index, value=value, where=where):
+                axes = self._along(*index, value, where)
             case Map(value=value):
                 axes = self._along(value)
             case Dot(left=left, right=right, over=over, where=where):

@@ -11,6 +11,7 @@ from attnc.ir.tiles import (
     Axis,
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -175,6 +176,11 @@ class _Rewriter:
                 index = tuple(map(self.expr, item.index))
                 where = self.guard(item.where, *index)
                 found = self.defined(replace(item, index=index, where=where), *index, where)
+            case Find():
+                index, value = tuple(map(self.expr, item.index)), self.expr(item.value)
+                where = self.guard(item.where, *index, value)
+                place = replace(item, index=index, value=value, where=where)
+                found = self.defined(place, *index, value, where)
             case Map():
                 value = self.expr(item.value)
                 found = self.defined(replace(item, value=value), value)
@@ -209,7 +215,7 @@ class _Rewriter:
 
     def defined(
         self,
-        item: Load | Map | Dot | Fold | Scan | TopK,
+        item: Load | Map | Dot | Fold | Scan | TopK | Find,
         *read: Expr,
         over: tuple[str, ...] = (),
         into: tuple[str, ...] = (),

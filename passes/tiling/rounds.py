@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Name, Value, Var
+from attnc.ir.claims import sorted_ranks
+from attnc.ir.expr import Apply, Binary, Compare, CompareOp, Expr, Int, Name, Value, Var
 from attnc.ir.integers import Integers
-from attnc.ir.tiles import Dot, Fold, Let, Load, Loop, Map, Scan, Statement, Store, TopK
+from attnc.ir.tiles import Dot, Find, Fold, Let, Load, Loop, Map, Scan, Statement, Store, TopK
 from attnc.ir.tiles_walk import names, statements, targets
 from attnc.ir.types import Kind
 from attnc.ir.walk import children, rebuild
 from attnc.passes.conditions.intervals import Bounds, Intervals
 from attnc.passes.conditions.knowledge import Knowledge
+from attnc.passes.conditions.spans import Order
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.presence import TRUE, both, chosen, conjuncts
 
@@ -29,12 +31,20 @@ class Rounds:
     before: list[Statement] = field(default_factory=list[Statement])
     """Statements that are to stand before the loop."""
     _told: dict[Expr, Bounds] = field(default_factory=dict[Expr, Bounds])
+    _orders: dict[Expr, Order | None] = field(default_factory=dict[Expr, Order | None])
+    _places: dict[tuple[Expr, CompareOp, Expr], Expr] = field(
+        default_factory=dict[tuple[Expr, CompareOp, Expr], Expr]
+    )
 
     def __post_init__(self) -> None:
         self.stream: str = self.loop.axis
         self.inside: frozenset[str] = frozenset(
             t for s in (self.loop, *statements(self.loop.body)) for t in targets(s)
         )
+        self.loaded: frozenset[str] = frozenset(
+            s.target for s in self.loop.body if isinstance(s, Load)
+        )
+        """What each round loads, apart from loops in it."""
         inner = {s.axis for s in statements(self.loop.body) if isinstance(s, Loop)}
         self.inner: frozenset[str] = frozenset(inner)
         sizes = {a: self.context.kernel.axis(a).size for a in self._tiled()}
@@ -107,9 +117,61 @@ class Rounds:
     def _loaded(self, tile: str) -> Iterator[Expr]:
         """Where a tile that is loaded exists."""
         item = self.context.defined.get(tile)
-        if isinstance(item, Load):
+        if isinstance(item, Load | Find):
             own = set(conjuncts(self.context.valid(item.axes)))
             yield from (p for p in conjuncts(item.where) if p not in own and p != TRUE)
+
+    def order(self, expr: Expr) -> Order | None:
+        """How an expression is sorted along the stream, if it is known to be."""
+        if expr not in self._orders:
+            self._orders[expr] = self._order(expr)
+        return self._orders[expr]
+
+    def _order(self, expr: Expr) -> Order | None:
+        """The rank of a tensor along which it is sorted, and nothing else of the stream counts."""
+        for load, rank, down in self._sorted(expr):
+            place = self.opened(load.index[rank])
+            others = (e for i, e in enumerate(load.index) if i != rank)
+            fixed = not any(self.depends(e) & {self.stream, *self.inner} for e in others)
+            if self.depends(place) == {self.stream} and fixed:
+                return Order(place, down)
+        return None
+
+    def _sorted(self, expr: Expr) -> Iterator[tuple[Load, int, bool]]:
+        """The ranks along which a tile is sorted that is loaded, and whether it descends."""
+        item = self.context.defined.get(expr.name) if isinstance(expr, Name) else None
+        if isinstance(item, Load):
+            for tensor, rank, down in sorted(sorted_ranks(self.context.plan)):
+                if tensor == item.tensor:
+                    yield item, rank, down
+
+    def ordered(self, number: Expr) -> bool:
+        """Whether the rows of whose values a number is the least or greatest are sorted by them."""
+        for name in names(number):
+            item = self.context.defined.get(name)
+            if isinstance(item, Fold):
+                loads = (Name(n) for n in names(item.value))
+                if any(self.context.varies(e) and not any(self._sorted(e)) for e in loads):
+                    return False
+        return True
+
+    def place(self, expr: Expr, op: CompareOp, number: Expr) -> Expr:
+        """Where what is sorted begins to compare so with a number of the whole tile."""
+        key = expr, op, number
+        if key not in self._places:
+            load, rank, _ = next(
+                found
+                for found in self._sorted(expr)
+                if self.depends(self.opened(found[0].index[found[1]])) == {self.stream}
+            )
+            index = (*load.index[:rank], *load.index[rank + 1 :])
+            fixed = (p for p in conjuncts(load.where) if self.stream not in self.depends(p))
+            where = both(*fixed)
+            axes = self.context.sorted(self.context.varies(*index, where))
+            name = self.context.fresh(f"{load.tensor}_from")
+            self._add(Find(name, axes, load.tensor, index, rank, op, number, where))
+            self._places[key] = Name(name)
+        return self._places[key]
 
     def some(self, expr: Expr) -> Expr | None:
         """Whether a condition that does not vary along the stream holds anywhere, if known."""

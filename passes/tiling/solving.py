@@ -90,8 +90,8 @@ def absent(
                 return None, ()
             found += _solved(rounds, normal, cases)
         said = part if not names(part) & rounds.inside else rounds.opened(part)
-        if names(said) & rounds.inside:
-            return None, ()  # which no condition before the loop can say
+        if names(said) & rounds.inside - rounds.loaded:
+            return None, ()  # which is no condition on what a round begins with
         given[said] = None
     return list(dict.fromkeys(found)), tuple(given)
 
