@@ -45,7 +45,25 @@ HEADS = ("n < m - W[h]", "P[m] <= n < L[h]", "L[h] <= n < L[h + 1]", "(F[h] and 
 PIECES = ("abs(m - n) > w", "n < max(m, b)", "n >= clip(m - a, 0, N - w)", "n <= abs(m - b)")
 REMAINDERS = ("n <= m % r", "n >= 20 - m % 7", "n <= ((b - w) * m >> 2) + 15")
 GRID = ("(abs(h - c) <= 1 and abs(m - k) <= w)",)
-ALL = (*BANDS, *UNIONS, *TWO, *ROWS, *BLOCKS, *BEATS, *SIGNS, *HEADS, *PIECES, *REMAINDERS, *GRID)
+ORDERED = (
+    "S[h,n] == S[h,m]; all[h,n](S[h,n] <= S[h,n + 1])",
+    "S[h,n] == W[h]; all[n,h](S[h,n] <= S[h,n - 1])",
+    "D[n] == P[m]; all[n](D[n] <= D[n + 1])",
+)
+ALL = (
+    *BANDS,
+    *UNIONS,
+    *TWO,
+    *ROWS,
+    *BLOCKS,
+    *BEATS,
+    *SIGNS,
+    *HEADS,
+    *PIECES,
+    *REMAINDERS,
+    *GRID,
+    *ORDERED,
+)
 
 
 @cache
@@ -307,6 +325,16 @@ def one_side(real: Any) -> Any:
     return lambda self, form, text, parts, any_: real(self, form, text, parts, not any_)
 
 
+def sought(side: int, down: bool, op: str) -> Callable[[Any], Any]:
+    """Elements that are equal are taken for some on the other side."""
+    return lambda real: {**real, (side, down): op}
+
+
+def placed(off: int) -> Callable[[Any], Any]:
+    """Places in what is sorted, so much off."""
+    return lambda real: lambda *arguments: moved(real(*arguments), off)
+
+
 FAULTS = {
     "a low bound, one too far": Fault(Solver, "_solved", solved(1, 0), BANDS),
     "a low bound, one too low": Fault(Solver, "_solved", solved(-1, 0), BANDS),
@@ -351,6 +379,13 @@ FAULTS = {
     "a factor that may be negative": Fault(Intervals, "_product", unsigned, REMAINDERS),
     "the least for the greatest of a tensor": Fault(Rounds, "_reduced", one_reduction, HEADS),
     "numbers that do not exist": Fault(Rounds, "_loaded", always(()), HEADS),
+    "more than for at least": Fault(spans, "PLACES", sought(1, False, ">"), ORDERED),
+    "at least for more than": Fault(spans, "PLACES", sought(-1, False, ">="), ORDERED),
+    "less than for at most": Fault(spans, "PLACES", sought(-1, True, "<"), ORDERED),
+    "at most for less than": Fault(spans, "PLACES", sought(1, True, "<="), ORDERED),
+    "a place one too early": Fault(Rounds, "place", placed(-1), ORDERED),
+    "a place one too late": Fault(Rounds, "place", placed(1), ORDERED),
+    "rows in any order": Fault(Rounds, "ordered", always(True), ORDERED),
     "conditions that are left out": Fault(Normal, "all", always([()]), BANDS),
 }
 

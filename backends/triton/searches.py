@@ -51,7 +51,9 @@ class Searches:
                 sought = spread(value(item.value, Kind.I64), axes)
             at = f"{pointer.text} + ({name} + {half} - 1) * {step}"
             here = "" if mask.true else f", mask={spread(mask, axes).text}, other=0"
-            passed = f"tl.load({at}{here}) {TURNED[item.op]} {sought.at(COMPARE + 1)}"
+            element = scope.names.fresh(f"{name}_now")
+            inside.append(f"{element} = tl.load({at}{here})")
+            passed = f"{element} {TURNED[item.op]} {sought.at(COMPARE + 1)}"
             inside.append(f"{name} += tl.where({passed}, {half}, 0)")
         size = scope.text(tensor_sizes(scope.plan)[tensor][first.rank])
         yield f"{left} = tl.full((), {size.text}, tl.int64)"
