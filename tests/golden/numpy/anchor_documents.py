@@ -4,6 +4,7 @@ The cascade as written, in NumPy; no optimising pass has touched it.
 
     cascade anchor_documents(Q[B,H,M,E], K[B,H,N,E], V[B,H,N,F], doc[B,N]: i32) -> O[B,H,M,F]:
         require M == N
+        require all[b,n](doc[b,n] <= doc[b, n + 1])
         S[b,h,m,n] = sum[e](Q[b,h,m,e] * K[b,h,n,e]) / sqrt(E)
             where n <= m, doc[b,n] == doc[b,m] or n == 0
         O[b,h,m,f] = sum[n](exp(S[b,h,m,n] - max[n](S[b,h,m,n])) / sum[n](exp(S[b,h,m,n] - max[n](S[b,h,m,n])))
@@ -38,6 +39,10 @@ def anchor_documents(Q, K, V, doc):
     with np.errstate(all="ignore"):
         _require("M == N", M == N, M=M, N=N)
         n = np.arange(N)
+
+        _1 = n + 1
+        _2 = np.all((doc <= _take(doc, _1, 1)) | ~((_1 >= 0) & (_1 < N)), axis=(0, 1))
+        _require("all[b,n](doc[b,n] <= doc[b, n + 1])", _2)
         m = np.arange(M)
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E) where n <= m, doc[b,n] == doc[b,m] or n == 0
@@ -45,9 +50,9 @@ def anchor_documents(Q, K, V, doc):
         S_here = (n <= m[:, None]) & ((doc[:, None] == doc[..., None]) | (n == 0))
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b,h,n,f]
-        _1 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]
-        _2 = np.exp(_1)
-        O = _einsum("bhmn,bhnf->bhmf", _2 / np.sum(np.where(S_here[:, None], _2, 0), axis=3)[...,
+        _3 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]
+        _4 = np.exp(_3)
+        O = _einsum("bhmn,bhnf->bhmf", _4 / np.sum(np.where(S_here[:, None], _4, 0), axis=3)[...,
             None], V, here=S_here, over="bmn")
         O_here = np.any(S_here, axis=2)
 
@@ -103,6 +108,14 @@ def _require(text, holds, /, **values):
     if not holds:
         shown = ", ".join(f"{name} = {value}" for name, value in values.items())
         raise ValueError(f"{_KERNEL}: `require {text}` does not hold" + (shown and f": {shown}"))
+
+
+def _take(x, index, axis):
+    """`x` at `index` along one axis; out of range is any value, for the caller to leave out."""
+    size = x.shape[axis]
+    if size == 0:
+        return np.zeros(x.shape[:axis] + np.shape(index) + x.shape[axis + 1 :], x.dtype)
+    return np.take(x, np.clip(index, 0, size - 1), axis=axis)
 
 
 def _einsum(subscripts, *operands, here, over):

@@ -4,6 +4,7 @@ The cascade as written, in NumPy; no optimising pass has touched it.
 
     cascade block_rag(Q[B,H,M,E], K[B,H,N,E], V[B,H,N,F], block[B,N]: i32) -> O[B,H,M,F]:
         require M == N
+        require all[b,n](block[b,n] <= block[b, n + 1])
         last[b] = max[n](block[b,n])
         S[b,h,m,n] = sum[e](Q[b,h,m,e] * K[b,h,n,e]) / sqrt(E)
             where n <= m, block[b,n] == block[b,m] or block[b,m] == last[b]
@@ -38,22 +39,26 @@ def block_rag(Q, K, V, block):
     B, N = map(np.int64, block.shape)
     with np.errstate(all="ignore"):
         _require("M == N", M == N, M=M, N=N)
+        n = np.arange(N)
+
+        _1 = n + 1
+        _2 = np.all((block <= _take(block, _1, 1)) | ~((_1 >= 0) & (_1 < N)), axis=(0, 1))
+        _require("all[b,n](block[b,n] <= block[b, n + 1])", _2)
 
         # last[b] = max[n](block[b,n])
         last = np.max(block, axis=1, initial=np.iinfo(np.int32).min)
-        n = np.arange(N)
         m = np.arange(M)
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E)
         #     where n <= m, block[b,n] == block[b,m] or block[b,m] == last[b]
-        _1 = (block[:, None] == block[..., None]) | ((block == last[:, None]) & (N > 0))[..., None]
+        _3 = (block[:, None] == block[..., None]) | ((block == last[:, None]) & (N > 0))[..., None]
         S = np.einsum("bhme,bhne->bhmn", Q, K) / _float(np.sqrt(E))
-        S_here = (n <= m[:, None]) & _1
+        S_here = (n <= m[:, None]) & _3
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b,h,n,f]
-        _2 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]
-        _3 = np.exp(_2)
-        O = _einsum("bhmn,bhnf->bhmf", _3 / np.sum(np.where(S_here[:, None], _3, 0), axis=3)[...,
+        _4 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]
+        _5 = np.exp(_4)
+        O = _einsum("bhmn,bhnf->bhmf", _5 / np.sum(np.where(S_here[:, None], _5, 0), axis=3)[...,
             None], V, here=S_here, over="bmn")
         O_here = np.any(S_here, axis=2)
 
@@ -109,6 +114,14 @@ def _require(text, holds, /, **values):
     if not holds:
         shown = ", ".join(f"{name} = {value}" for name, value in values.items())
         raise ValueError(f"{_KERNEL}: `require {text}` does not hold" + (shown and f": {shown}"))
+
+
+def _take(x, index, axis):
+    """`x` at `index` along one axis; out of range is any value, for the caller to leave out."""
+    size = x.shape[axis]
+    if size == 0:
+        return np.zeros(x.shape[:axis] + np.shape(index) + x.shape[axis + 1 :], x.dtype)
+    return np.take(x, np.clip(index, 0, size - 1), axis=axis)
 
 
 def _einsum(subscripts, *operands, here, over):

@@ -10,6 +10,7 @@ The cascade as written, in NumPy; no optimising pass has touched it.
         window: int = 4096,
     ) -> O[B,H,M,F]:
         require M == N
+        require all[b,n](doc[b,n] <= doc[b, n + 1])
         G = H // J
         S[b,h,m,n] = sum[e](Q[b,h,m,e] * K[b, h // G, n, e]) / sqrt(E)
             where doc[b,m] == doc[b,n], n <= m, m - n < window
@@ -45,31 +46,35 @@ def documents_window(Q, K, V, doc, *, window=4096):
     B, N = map(np.int64, doc.shape)
     with np.errstate(all="ignore"):
         _require("M == N", M == N, M=M, N=N)
+        n = np.arange(N)
+
+        _1 = n + 1
+        _2 = np.all((doc <= _take(doc, _1, 1)) | ~((_1 >= 0) & (_1 < N)), axis=(0, 1))
+        _require("all[b,n](doc[b,n] <= doc[b, n + 1])", _2)
 
         # G = H // J
         G = H // J
         G = _value("G", G, J != 0)
         G = _size("G", G)
         h = np.arange(H)
-        n = np.arange(N)
         m = np.arange(M)
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b, h // G, n, e] / sqrt(E)
         #     where doc[b,m] == doc[b,n], n <= m, m - n < window
-        _1 = h // G
-        _2 = (_1 >= 0) & (_1 < J)
-        S = _einsum("bhme,bhne->bhmn", Q, _take(K, _1, 1), here=_2, over="h") / _float(np.sqrt(E))
-        S_here = _2[:, None, None] & (doc[..., None] == doc[:, None])[:, None] & (n <= m[:, None]) & (m[:,
+        _3 = h // G
+        _4 = (_3 >= 0) & (_3 < J)
+        S = _einsum("bhme,bhne->bhmn", Q, _take(K, _3, 1), here=_4, over="h") / _float(np.sqrt(E))
+        S_here = _4[:, None, None] & (doc[..., None] == doc[:, None])[:, None] & (n <= m[:, None]) & (m[:,
             None] - n < window)
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b, h // G, n, f]
-        _3 = S - np.max(np.where(S_here, S, -np.inf), axis=3, initial=-np.inf)[..., None]
-        _4 = np.exp(_3)
-        _5 = h // G
-        _6 = S_here & ((_5 >= 0) & (_5 < J))[:, None, None]
-        O = _einsum("bhmn,bhnf->bhmf", _4 / np.sum(np.where(S_here, _4, 0), axis=3)[..., None],
-            _take(V, _5, 1), here=_6, over="bhmn")
-        O_here = np.any(_6, axis=3)
+        _5 = S - np.max(np.where(S_here, S, -np.inf), axis=3, initial=-np.inf)[..., None]
+        _6 = np.exp(_5)
+        _7 = h // G
+        _8 = S_here & ((_7 >= 0) & (_7 < J))[:, None, None]
+        O = _einsum("bhmn,bhnf->bhmf", _6 / np.sum(np.where(S_here, _6, 0), axis=3)[..., None],
+            _take(V, _7, 1), here=_8, over="bhmn")
+        O_here = np.any(_8, axis=3)
 
         return _store(O, (B, H, M, F), _type, 0, here=O_here[..., None] & (G != 0) & (E > 0))
 
