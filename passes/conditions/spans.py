@@ -43,8 +43,11 @@ class Round(Lanes, Protocol):
         """How an expression is sorted along the stream, if it is known to be."""
         ...
 
-    def ordered(self, number: Expr) -> bool:
-        """Whether the rows of whose values a number is the least or greatest are sorted by them."""
+    def ordered(self, expr: Expr, number: Expr) -> bool:
+        """Whether rows of whose values a number is the least or greatest have most between them.
+
+        Either they are sorted by these values, or each has a row of its own in what is sorted.
+        """
         ...
 
     def place(self, expr: Expr, op: CompareOp, number: Expr) -> Expr:
@@ -433,7 +436,7 @@ class Solver:
             return
         first = self.round.place(atom, *self._sought(PLACES[side, order.down], number))
         bounds = self.round.bounds(first)  # each row of a tile has a place of its own
-        if not self.round.ordered(self.forms.expr(number)):
+        if not self.round.ordered(atom, self.forms.expr(number)):
             self._loose.add((atom, side))
             # of what lies between the least and the greatest row, little may be some row's
             self._open = self._open or (atom, -side) in self._loose

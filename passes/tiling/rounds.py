@@ -145,15 +145,15 @@ class Rounds:
                 if tensor == item.tensor:
                     yield item, rank, down
 
-    def ordered(self, number: Expr) -> bool:
-        """Whether the rows of whose values a number is the least or greatest are sorted by them."""
-        for name in names(number):
-            item = self.context.defined.get(name)
-            if isinstance(item, Fold):
-                loads = (Name(n) for n in names(item.value))
-                if any(self.context.varies(e) and not any(self._sorted(e)) for e in loads):
-                    return False
-        return True
+    def ordered(self, expr: Expr, number: Expr) -> bool:
+        """Whether rows of whose values a number is the least or greatest have most between them.
+
+        Either they are sorted by these values, or each has a row of its own in what is sorted.
+        """
+        own = self.context.varies(expr)
+        folds = (self.context.defined.get(name) for name in names(number))
+        rows = (Name(n) for f in folds if isinstance(f, Fold) for n in names(f.value))
+        return all(self.context.varies(r) <= own or any(self._sorted(r)) for r in rows)
 
     def place(self, expr: Expr, op: CompareOp, number: Expr) -> Expr:
         """Where what is sorted begins to compare so with a number of the whole tile."""
