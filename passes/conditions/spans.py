@@ -18,6 +18,7 @@ from attnc.ir.polynomials import ONE, Sum, common, less, plus, shared, tight, ti
 from attnc.passes.conditions.forms import Forms, constant, factor, mentioned
 from attnc.passes.conditions.knowledge import Knowledge
 from attnc.passes.conditions.normal import Case, Lanes, Least, Other
+from attnc.passes.conditions.ordered import PLACES, Order, sought
 
 MOST: Final = 40
 """Most inequalities that are looked at together."""
@@ -53,28 +54,6 @@ class Round(Lanes, Protocol):
     def place(self, expr: Expr, op: CompareOp, number: Expr) -> Expr:
         """Where what is sorted begins to compare so with a number of the whole tile."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """That an expression is an element of a tensor that is sorted along the stream."""
-
-    place: Expr
-    """Which element it is along that rank, of the stream alone."""
-    down: bool
-    """Whether later elements are less."""
-
-
-PLACES: Final[dict[tuple[int, bool], CompareOp]] = {
-    (1, False): ">=",
-    (-1, False): ">",
-    (1, True): "<",
-    (-1, True): "<=",
-}
-"""What begins to hold where elements begin, or cease, to be at least a number, or at most."""
-
-
-STRICT: Final[dict[CompareOp, CompareOp]] = {">=": ">", ">": ">=", "<=": "<", "<": "<="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,7 +413,8 @@ class Solver:
         if order is None:
             self._open = True
             return
-        first = self.round.place(atom, *self._sought(PLACES[side, order.down], number))
+        op, number = sought(PLACES[side, order.down], number)
+        first = self.round.place(atom, op, self.forms.expr(number))
         bounds = self.round.bounds(first)  # each row of a tile has a place of its own
         if not self.round.ordered(atom, self.forms.expr(number)):
             self._loose.add((atom, side))
@@ -449,13 +429,6 @@ class Solver:
         else:
             end = plus(self.forms.of(bounds[1]), {ONE: -1})
             self._bound(less(end, place), moving[0], lows, ends)
-
-    def _sought(self, op: CompareOp, number: Sum) -> tuple[CompareOp, Expr]:
-        """The same comparison of integers with the lesser constant: `> x` for `>= x + 1`."""
-        step = 1 if op in (">=", "<") else -1
-        if number.get(ONE, 0) * step > 0:
-            return STRICT[op], self.forms.expr(plus(number, {ONE: -step}))
-        return op, self.forms.expr(number)
 
     # Remainders
 

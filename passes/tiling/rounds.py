@@ -14,7 +14,7 @@ from attnc.ir.types import Kind
 from attnc.ir.walk import children, rebuild
 from attnc.passes.conditions.intervals import Bounds, Intervals
 from attnc.passes.conditions.knowledge import Knowledge
-from attnc.passes.conditions.spans import Order
+from attnc.passes.conditions.ordered import Order
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.presence import TRUE, both, chosen, conjuncts
 
