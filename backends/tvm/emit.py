@@ -8,6 +8,7 @@ from attnc.backends.triton.emit import title
 from attnc.backends.tvm.kernel import printed
 from attnc.backends.tvm.launch import Caller
 from attnc.ir.tiles import Plan
+from attnc.passes.tiling.counted import Counted
 
 
 def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
@@ -16,6 +17,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     It imports numpy and tvm. Tensors, of torch or NumPy, come in declared order, parameters by
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
     """
+    plan = Counted()(plan)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     caller = Caller(plan, options, [], built=kernels)
     wrapper = "\n".join(caller.text())

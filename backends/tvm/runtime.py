@@ -5,6 +5,7 @@ Tensors are torch's or NumPy's, or give their memory by DLPack; none is copied.
 """
 
 import ctypes
+import os
 import sys
 
 import numpy as np
@@ -110,6 +111,20 @@ def _finished(tensor, here, empty, dtype):
         tensor = library.where(here, tensor, empty)
     kind = _dtype_of(library, dtype)
     return tensor.astype(kind) if library is np else tensor.to(kind)
+
+
+def _claim(text, *parts):
+    """Raises an error if a tensor is not sorted as it is said to be; looks only if told to.
+
+    Each part is a tensor, a rank, and how each element along it compares with the next one.
+    """
+    if os.environ.get("ATTNC_CHECK", "0") in ("", "0"):
+        return
+    compare = {"<=": np.less_equal, "<": np.less, ">=": np.greater_equal, ">": np.greater}
+    for tensor, rank, op in parts:
+        rows = np.moveaxis(np.asarray(tensor), rank, -1)
+        if not np.all(compare[op](rows[..., :-1], rows[..., 1:])):
+            raise ValueError(f"{_KERNEL}: `require {text}` does not hold")
 
 
 def _at(tensor):
