@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from attnc.ir.expr import Binary, Choice, Compare, Int, Name, Var
+from attnc.ir.comparisons import TURNED
+from attnc.ir.expr import Apply, Binary, Compare, Int, Name, Var
 from attnc.ir.tiles import Axis, Carry, Find, Fold, Kernel, Load, Loop, Plan, Range, Statement
 from attnc.ir.tiles_facts import loaded_types, tensor_sizes
 from attnc.ir.tiles_walk import statements, with_body
@@ -63,14 +64,14 @@ def _loop(context: Context, item: Find, axis: str) -> Loop:
         index,
         both(item.where, inside),
     )
-    holds = Compare((item.op,), (Name(load.target), item.value))
+    before = Compare((TURNED[item.op],), (Name(load.target), item.value))
     count = Fold(
         context.fresh(f"{item.target}_count"),
         item.axes,
         Kind.I64,
         "sum",
         (axis,),
-        Choice(holds, Int(0), Int(1)),
+        Apply("i64", (before,)),
         inside,
     )
     after = Binary("+", Name(item.target), Name(count.target))

@@ -11,6 +11,7 @@ from attnc.ir.tiles import (
     Carry,
     Coord,
     Dot,
+    Find,
     Fold,
     If,
     Kernel,
@@ -140,6 +141,9 @@ class _Rewriter:
             case Load():
                 where = self.exist(item.where, *item.index)
                 return self.defined(replace(item, where=where), *item.index, where)
+            case Find():
+                where = self.exist(item.where, *item.index, item.value)
+                return self.defined(replace(item, where=where), *item.index, item.value, where)
             case Map():
                 return self.defined(item, item.value)
             case Dot(over=over):
@@ -187,7 +191,7 @@ class _Rewriter:
 
     def defined(
         self,
-        item: Load | Map | Dot | Fold | Scan | TopK,
+        item: Load | Map | Dot | Fold | Scan | TopK | Find,
         *read: Expr,
         over: tuple[str, ...] = (),
         into: tuple[str, ...] = (),
