@@ -25,6 +25,8 @@ from attnc.ir.claims import sorted_ranks
 from attnc.ir.tiles import Plan
 from attnc.ir.tiles_verify import verify
 from attnc.modules import function_of, module_of
+from attnc.passes.tiling import counted
+from attnc.passes.tiling.counted import Counted
 from attnc.planning import for_device
 from tests import examples, interpreted
 from tests.interpreted import INTERPRETER, Failed, Forced
@@ -187,6 +189,18 @@ def test_searches_in_triton() -> None:
         faulty = text.replace(right, wrong)
         assert faulty != text, right
         assert not called(faulty), wrong
+
+
+def test_searches_by_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def called() -> bool:
+        plan = Counted()(searches())
+        verify(plan)
+        call = function_of(emit_tiled(plan, Options()), "places")
+        return agree(lambda *one: call(*one, _tiles={"b": 2, "m": 3, "place": 4}))
+
+    assert called()
+    monkeypatch.setattr(counted, "TURNED", {op: op for op in counted.TURNED})
+    assert not called()
 
 
 def test_what_is_not_said_is_not_searched() -> None:

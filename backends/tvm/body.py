@@ -25,6 +25,7 @@ from attnc.ir.printer import AND
 from attnc.ir.tiles import (
     Carry,
     Dot,
+    Find,
     Fold,
     If,
     Let,
@@ -148,6 +149,8 @@ class Body:
                 self._scan(item)
             case TopK():
                 self._topk(item)
+            case Find():
+                raise TypeError("searches are loops that count, here")
             case Load() | Map() | Fold():
                 raise TypeError("a statement of lanes stands in a nest")
 
