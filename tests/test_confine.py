@@ -177,12 +177,12 @@ def random_cases(part: int, parts: int, count: int) -> Iterator[tuple[str, int, 
         yield text, seed, found, parameters
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     """Values stay, and what is not finite reaches no more than its readers."""
     count = int(request.config.getoption("--cascades"))
     changed = 0
-    for text, seed, inputs, parameters in random_cases(part, 4, count):
+    for text, seed, inputs, parameters in random_cases(part, 2, count // 2):
         try:
             plan = plan_of(text)
             expected = outputs(written(facts_of(text), inputs, parameters))
