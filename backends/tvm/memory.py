@@ -13,7 +13,7 @@ from attnc.ir.expr import Expr, Value, Var
 from attnc.ir.tiles import Load, Store
 from attnc.ir.tiles_facts import tensor_sizes
 
-STORED: Final = {
+STORED: Final[dict[str | None, str]] = {
     None: "_stored(TYPE)",
     "f16": '"float16"',
     "bf16": '"uint16"',
