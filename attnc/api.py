@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends import BACKENDS, DEVICES
+from attnc.backends import BACKENDS, DEVICES, LISTS
 from attnc.backends.options import DTYPES, TARGETS, Options
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
@@ -210,7 +210,8 @@ def _for_device(
 
     source = source or Source("cascade", printer.cascade(facts.cascade))
     try:
-        plan, notes = explained(facts, device.sizes, exact=device.nonfinite == "exact")
+        exact, lists = device.nonfinite == "exact", backend in LISTS
+        plan, notes = explained(facts, device.sizes, exact=exact, lists=lists)
         return DEVICES[backend](plan, options, notes)
     except NotLowered as error:
         raise refused(error, source) from None

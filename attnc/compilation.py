@@ -108,8 +108,8 @@ def verify_plan(
         raise InternalError(f"the plan does not parse back after {what}", text)
     kept = after.lets[: len(before.lets)]
     given = after.given[: len(before.given)]
-    told = tuple(replace(b, presence="byte") for b in after.buffers)
-    around = replace(after, kernels=(), lets=kept, given=given, buffers=told)
+    told = tuple(replace(b, presence="byte") for b in after.buffers[: len(before.buffers)])
+    around = replace(after, kernels=(), lets=kept, given=given, buffers=told, tiles=before.tiles)
     bytes_ = tuple(replace(b, presence="byte") for b in before.buffers)
     if replace(before, kernels=(), buffers=bytes_) != around:
         raise InternalError(f"{what} broke what is around kernels", text)

@@ -47,11 +47,15 @@ def for_device(
 
 
 def explained(
-    facts: Facts, sizes: Mapping[str, int] | None = None, *, exact: bool = False
+    facts: Facts,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    exact: bool = False,
+    lists: bool = True,
 ) -> tuple[Plan, str]:
     """The plan that a device is to run, and where it comes from: the cascade, and what is derived.
 
-    Raises `NotLowered`.
+    `lists`: loops may go through lists of tiles. Raises `NotLowered`.
     """
     _, fused = planned(facts, sizes)
     lines = printer.cascade(facts.cascade).splitlines()
@@ -64,7 +68,7 @@ def explained(
     for refusal in fused.refusals:
         term = printer.expression(refusal.term)
         lines += ["", f"Another pass for {refusal.tensor}: {term}: {refusal.reason}"]
-    return tiling(fused.plan, for_devices(exact=exact)), "\n".join(lines)
+    return tiling(fused.plan, for_devices(exact=exact, lists=lists)), "\n".join(lines)
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

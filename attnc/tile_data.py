@@ -18,6 +18,8 @@ from attnc.ir.walk import subexpressions
 from attnc.passes.algebra.sizes import FEATURES
 from attnc.passes.analysis.tile_counts import TileCounts, tile_counts
 from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.summary_every import told
+from attnc.passes.tiling.summary_look import shared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,8 +93,40 @@ def tiles_of(
     shown = shown or {a.name: 1 for a in kernel.axes if a.kind == "stream"}
     values = completed(plan, kernel, known, tiles)
     why = unfit(plan, kernel, values)
-    counts = TileCounts(why=why) if why else tile_counts(plan, kernel, values, tiles, data)
-    return None if counts is None else {"tile": shown, **_as_data(counts)}
+    lists = told(plan, kernel)
+    counts: TileCounts | None = TileCounts(why=why)
+    if not why:
+        counts = tile_counts(plan, lists.kernel, values, tiles, data, lists.full)
+    if counts is None:
+        return None
+    return {"tile": shown, **_as_data(counts), "lists": _lists(plan, kernel, values, tiles)}
+
+
+def _lists(
+    plan: Plan, kernel: Kernel, values: Mapping[str, Constant], tiles: Mapping[str, int]
+) -> dict[str, object] | None:
+    """What lists of tiles that a kernel before makes take, if there are any: bytes, and of what.
+
+    `per` are the axes whose tiles each have a list, `bytes` None where a size is not known.
+    """
+    looks = [look for s in kernel.body if (look := shared(Context(plan, kernel), s))]
+    if not looks:
+        return None
+    total: int | None = 0
+    for look in looks:
+        rows = every = 1
+        for axis in look.axes:
+            size = evaluate(axis.size, values)
+            count = -(-int(size) // tiles.get(axis.name, 1)) if size is not None else None
+            if count is None:
+                total = None
+                break
+            every *= count
+            rows *= count if axis.name != look.loop.axis else 1
+        if total is not None:
+            total += 8 * every + 8 * rows
+    per = [a.name for a in looks[0].axes if a.name != looks[0].loop.axis]
+    return {"per": per, "bytes": total}
 
 
 def _as_data(found: TileCounts) -> dict[str, object]:

@@ -35,5 +35,10 @@ def _rows(tiles: Mapping[str, Any]) -> Iterator[Row]:
         yield "at least needed", f"{tiles['minimum']:,}", possible
     if tiles["saved"] is not None:
         yield "arithmetic saved", f"{100 * tiles['saved']:.1f} %", ""
+    if tiles["lists"] is not None:
+        size = tiles["lists"]["bytes"]
+        shared = f"for each tile of {', '.join(tiles['lists']['per']) or 'all rows'}"
+        shared += ", by a kernel before: programs share them"
+        yield "bytes of lists of tiles", "?" if size is None else f"{size:,}", shared
     if tiles["why"] is not None:
         yield "not counted", "", tiles["why"]

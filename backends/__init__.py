@@ -37,3 +37,6 @@ BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
 
 DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton, "tvm": _tvm}
 """Those that print its plan."""
+
+LISTS: Final = frozenset(("triton",))
+"""Those whose loops go through lists of tiles, which kernels before make."""

@@ -20,7 +20,17 @@ from attnc.grammar.parser import (
     lexed,
 )
 from attnc.grammar.tiles_names import Lost, Named, Names, as_tile, as_value, as_variable, place_of
-from attnc.grammar.tiles_syntax import Given, Line, Next, Open, Reversed, lexer, lines_of, said
+from attnc.grammar.tiles_syntax import (
+    Given,
+    Line,
+    Next,
+    Open,
+    Reversed,
+    TileSize,
+    lexer,
+    lines_of,
+    said,
+)
 from attnc.ir.cascade import Cascade, Input, Output, Require, Variables
 from attnc.ir.expr import (
     Expr,
@@ -37,6 +47,7 @@ from attnc.ir.tiles import (
     If,
     Kernel,
     Let,
+    Listed,
     Load,
     Loop,
     Map,
@@ -92,6 +103,7 @@ class _Reader:
     given: list[Expr] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     kernels: list[Kernel] = field(default_factory=list)
+    tiles: list[str] = field(default_factory=list)
     readable: set[str] = field(default_factory=set)
     """Outputs that no buffer stands for so far: kernels that read an output say how."""
     awaited: dict[str, Span] = field(default_factory=dict)
@@ -127,6 +139,7 @@ class _Reader:
             tuple(self.kernels),
             tuple(self.variables),
             tuple(self.given),
+            tuple(self.tiles),
         )
 
     def _header(self, header: Cascade) -> None:
@@ -211,6 +224,8 @@ class _Reader:
                 self.requires.append(names(condition))
             case Given(condition=condition):
                 self.given.append(names(condition))
+            case TileSize(name=name):
+                self.tiles.append(names.add(name, as_value, "value"))
             case Let(name=name, value=value, kind=kind):
                 value = names(value)
                 if name not in self._extents():
@@ -252,9 +267,7 @@ class _Reader:
             item = replace(
                 item,
                 axis=names.of(item.axis, "axis"),
-                ranges=tuple(
-                    Range(names(r.low), names(r.high), r.full, names(r.step)) for r in item.ranges
-                ),
+                ranges=tuple(_range(r, names) for r in item.ranges),
             )
         else:
             item = replace(item, condition=names(item.condition))
@@ -303,7 +316,10 @@ class _Reader:
                 axis = node.axis if isinstance(node, Reversed) else node
                 assert isinstance(axis, Axis)
                 size = names(axis.size)
-                axis = Axis(names.add(axis.name, as_variable, "axis"), size, axis.kind)
+                if axis.tile and axis.tile not in self.tiles:
+                    self.report.error(f"'{axis.tile}' is no size of tiles", place_of(axis.tile))
+                tile = str(axis.tile)
+                axis = Axis(names.add(axis.name, as_variable, "axis"), size, axis.kind, tile)
                 last = (axis.name,) if isinstance(node, Reversed) else ()
                 block.item = replace(
                     kernel, axes=(*kernel.axes, axis), reversed=(*kernel.reversed, *last)
@@ -388,6 +404,14 @@ class _Reader:
         if what == "tile":
             self.awaited.pop(name, None)
         return names.add(name, make, what)
+
+
+def _range(part: Range, names: Names) -> Range:
+    """A range whose names are resolved."""
+    of = part.of
+    if of is not None:
+        of = Listed(names.tensor(of.tensor, presence=False), tuple(map(names, of.index)))
+    return Range(names(part.low), names(part.high), part.full, names(part.step), of)
 
 
 def _mentioned(expr: Expr) -> Iterator[tuple[str, Span]]:

@@ -41,6 +41,7 @@ from attnc.ir.tiles import (
     If,
     Kernel,
     Let,
+    Listed,
     Load,
     Loop,
     Map,
@@ -53,7 +54,7 @@ from attnc.ir.tiles_walk import expressions
 from attnc.ir.types import Kind
 
 KINDS: Final = {str(k): k for k in Kind}
-BEGINS: Final = "let buffer kernel axis coord for given carry next store".split()
+BEGINS: Final = "let buffer kernel axis tile coord for given carry next store".split()
 DEFINES: Final = "load map dot reduce scan topk find".split()
 TRUE: Final = BoolExpr(True)
 STARTS: Final = ["header", "statement", "line"]
@@ -145,6 +146,12 @@ class Open(NamedTuple):
     item: Kernel | Loop | If
 
 
+class TileSize(NamedTuple):
+    """A size of tiles that kernels share."""
+
+    name: Token
+
+
 class Given(NamedTuple):
     condition: Expr
 
@@ -192,24 +199,41 @@ class _Builder(LanguageBuilder):
         self, word: Token, name: Token, kind: Token, size: Expr, *words: Token
     ) -> Axis | Reversed:
         found = _one_of(kind, ("par", "stream", "step", "whole"), "an axis")
-        axis = Axis(name, size, found)  # type: ignore[arg-type]
+        tile = ""
+        if len(words) > 1 and words[0].value == "by":
+            tile, words = words[1], words[2:]
+        axis = Axis(name, size, found, tile)  # type: ignore[arg-type]
         if not words:
             return axis
         if [w.value for w in words] != ["last", "first"]:
             raise Malformed("an axis ends with its size, or `last first`", span(words[0]))
         return Reversed(axis)
 
+    def tile(self, word: Token, name: Token) -> TileSize:
+        return TileSize(name)
+
     def coord(self, word: Token, name: Token, value: Expr, of: Token, size: Expr) -> Coord:
         _one_of(of, ("of",), "behind a coordinate's value")
         return Coord(name, value, size)
 
-    def range(self, low: Expr, high: Expr, end: Token, *rest: Token | Expr | None) -> Range:
+    def range(
+        self,
+        place: tuple[str, tuple[Expr, ...]] | None,
+        at: Token | None,
+        low: Expr,
+        high: Expr,
+        end: Token,
+        *rest: Token | Expr | None,
+    ) -> Range:
         word, step, kind = rest
+        if at is not None:
+            _one_of(at, ("at",), "behind a list")
+        of = None if place is None else Listed(*place)
         assert isinstance(kind, Token)
         if isinstance(word, Token):
             _one_of(word, ("step",), "behind a range")
         full = _one_of(kind, ("full", "partial"), "a range") == "full"
-        return Range(low, high, full, step if isinstance(step, Expr) else Int(1))
+        return Range(low, high, full, step if isinstance(step, Expr) else Int(1), of)
 
     def loop(self, word: Token, axis: Token, *rest: Token | Range | Expr | None) -> Open:
         *_, where = rest

@@ -15,6 +15,7 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 from attnc.passes.tiling.invariant import Invariant
 from attnc.passes.tiling.ranges import Ranges
+from attnc.passes.tiling.summary_every import told
 from attnc.planning import planned
 from tests.agreement import function
 from tests.predicates import CLAIMS, PARAMETERS, spec
@@ -75,10 +76,12 @@ def compared(plan: Plan, some: Iterable[Trial]) -> Tally:
     """What a plan goes to; raises `Unsound`."""
     found = Tally()
     (kernel,) = plan.kernels
+    lists = told(plan, kernel)
     for one in some:
         try:
             with np.errstate(all="ignore"):
-                programs = Programs(plan, kernel, one.tiles, one.tensors, one.values)
+                known = one.tiles, one.tensors, one.values
+                programs = Programs(plan, lists.kernel, *known, lists.full)
                 found.add(tally(programs, one.here))
         except Unsound as error:
             raise Unsound(f"{error}, with {dict(one.values)}, {dict(one.tiles)}") from error

@@ -75,6 +75,8 @@ class Programs:
     tensors: Mapping[str, Array]
     numbers: Mapping[str, int]
     """Sizes and parameters."""
+    full: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
+    """By the axis of a loop: which rounds of its partial ranges are run as full ones."""
     values: dict[str, Array] = field(init=False)
     _made: dict[str, Array] = field(default_factory=dict[str, Array])
     _seen: dict[Expr, Array] = field(default_factory=dict[Expr, Array])
@@ -294,7 +296,9 @@ class Programs:
             raise Unsound(f"a tile of {axis} is gone to twice")
         where = self(loop.where) | full  # a full range leaves nothing out
         self._given(loop, full & where, axes)
-        return Visits(axes, (times > 0) & where, full & where)
+        visited = (times > 0) & where
+        full = (full & where) | (visited & self(self.full.get(axis, Bool(False))))
+        return Visits(axes, visited, full)
 
     def _given(self, loop: Loop, full: Array, around: tuple[str, ...]) -> None:
         """Fails unless what is given holds in full tiles for each lane of a program that exists."""

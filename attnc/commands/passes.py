@@ -80,12 +80,12 @@ def run(options: argparse.Namespace, found: Checked) -> None:
 
 def _on_plans(options: argparse.Namespace) -> tuple[PlanPass, ...]:
     """The passes on the plan: those that every printing has, or those for devices."""
-    from attnc.backends import DEVICES
+    from attnc.backends import DEVICES, LISTS
     from attnc.passes.tiling.pipeline import TILING, for_devices
 
     if options.backend not in DEVICES:
         return TILING
-    return for_devices(exact=options.nonfinite == "exact")
+    return for_devices(exact=options.nonfinite == "exact", lists=options.backend in LISTS)
 
 
 def _plans(

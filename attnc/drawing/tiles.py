@@ -19,6 +19,7 @@ from attnc.passes.analysis.tile_numbers import Numbers
 from attnc.passes.analysis.tile_presence import predicates
 from attnc.passes.analysis.tile_visits import innermost
 from attnc.passes.tiling.lower import NotLowered
+from attnc.passes.tiling.summary_every import told
 from attnc.planning import planned, ranged
 from attnc.tile_data import check_tiles, tile_sizes
 
@@ -42,11 +43,13 @@ def tiles(facts: Facts, request: TileRequest) -> TileDrawing:
     kernel = _kernel(plan, request.kernel)
     sizes = tile_sizes(plan, kernel, request.tiles)
     values = values_of(facts, plan, kernel, request, sizes)
-    numbers = Numbers(plan, kernel, values.known, values.data)
+    lists = told(plan, kernel)
+    numbers = Numbers(plan, lists.kernel, values.known, values.data)
     try:
         frame = whole_frame(numbers, sizes)
         found = tuple(
-            LoopPicture(numbers, frame, loop, request).tiles() for loop in innermost(kernel)
+            LoopPicture(numbers, frame, loop, request, lists.full).tiles()
+            for loop in innermost(lists.kernel)
         )
     except NotCounted as error:
         raise UsageError(f"the tiles of {kernel.name} cannot be drawn: {error}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,6 +44,8 @@ class LoopPicture:
     frame: Frame
     loop: Innermost
     request: TileRequest
+    full: Mapping[str, Expr] = field(default_factory=dict[str, Expr])
+    """By the axis of a loop: which rounds of partial ranges are run as full ones."""
     cut: bool = False
     """Whether lanes of a tile behind the end of its range are left out."""
 
@@ -223,7 +225,8 @@ class LoopPicture:
         self, frame: Frame, row: str | None, flat: Sequence[str], cells: Bools
     ) -> Iterator[Visit]:
         turns: dict[int, list[tuple[tuple[int, ...], Visit]]] = {}
-        for part in rounds(self.numbers, frame, self.loop):
+        found = rounds(self.numbers, frame, self.loop)
+        for part in (p for r in found for p in r.parted(self.full)):
             for first, order, visit in self._of_range(part, row, flat, cells):
                 turns.setdefault(first, []).append((order, visit))
         for first in sorted(turns):

@@ -38,11 +38,15 @@ FUNCTIONS: Final = frozenset(("low", "high", "tile", "within", "rounded", "float
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A rank variable of a kernel and how it is tiled; `size` is its extent."""
+    """A rank variable of a kernel and how it is tiled; `size` is its extent.
+
+    `tile` names a number of the plan that is the size of its tiles, where kernels have to agree.
+    """
 
     name: str
     size: Expr
     kind: AxisKind
+    tile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +204,29 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A row of a buffer, `tensor[*index, k]` for each `k`: a list of numbers of tiles."""
+
+    tensor: str
+    index: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Range:
     """Coordinates `low`, `low + step`, ... below `high`; `full` where no lane needs a test.
 
     The bounds are numbers of the whole tile. The last tile may reach beyond `high`: `within(n)`
     tells. A full range is a whole number of tiles, all of them within the extent of the axis.
+
+    `of` a list: bounds are places in it, each with the number of a tile that is gone through. No
+    tile is in it twice.
     """
 
     low: Expr
     high: Expr
     full: bool = False
     step: Expr = Int(1)
+    of: Listed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +313,8 @@ class Plan:
     `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel;
     `variables` are the rank variables that reductions in these bind, with their sizes. `given` are
     conditions over values: where one of them does not hold, no kernel runs, and every output is its
-    empty value everywhere. So kernels take them to hold.
+    empty value everywhere. So kernels take them to hold. `tiles` are sizes of tiles that kernels
+    share, each chosen for the last kernel with an axis that has it, before any kernel runs.
     """
 
     name: str
@@ -310,3 +327,4 @@ class Plan:
     kernels: tuple[Kernel, ...]
     variables: tuple[tuple[str, Expr], ...] = ()
     given: tuple[Expr, ...] = ()
+    tiles: tuple[str, ...] = ()

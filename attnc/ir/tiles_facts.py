@@ -32,6 +32,7 @@ def facts_of(plan: Plan) -> Facts:
     for item in shaped:
         values |= {s: INDEX_INT for s in item.sizes if isinstance(s, str)}
     values |= {p.name: PARAMETERS[p.type] for p in plan.parameters}
+    values |= dict.fromkeys(plan.tiles, INDEX_INT)
     for let in plan.lets:
         values[let.name] = Types(values, {})(let.value)
     extents = {s for i in plan.inputs for s in i.sizes if isinstance(s, str)}

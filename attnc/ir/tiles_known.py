@@ -24,6 +24,7 @@ def known_of(plan: Plan, values: Mapping[str, Type]) -> Integers:
     sizes |= {axis.size for kernel in plan.kernels for axis in kernel.axes}
     computed = (*(let.value for let in plan.lets), *plan.requires)
     known = (*map(at_least_zero, sorted(sizes, key=repr)), *plan.requires, *plan.given)
+    known += tuple(Compare(("<=",), (Int(1), Value(name))) for name in plan.tiles)
     found = Integers(whole, meanings).knowing(known, computed)
     chosen = (let for let in plan.lets if isinstance(let.value, Choice) and let.name in whole)
     numbers = [(let, n) for let in chosen for n in (0, 1) if _at_least(found, let.value, n)]

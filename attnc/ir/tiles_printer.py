@@ -39,6 +39,7 @@ def plan(item: Plan) -> str:
     lines += [f"{INDENT}let {x.name}: {x.kind} = {_text(x.value)}" for x in item.lets]
     lines += [f"{INDENT}require {_text(x)}" for x in item.requires]
     lines += [f"{INDENT}given {_text(x)}" for x in item.given]
+    lines += [f"{INDENT}tile {name}" for name in item.tiles]
     for buffer in item.buffers:
         sizes = ",".join(map(_text, buffer.sizes))
         lines.append(f"{INDENT}buffer {buffer.name}[{sizes}]: {buffer.kind} {buffer.presence}")
@@ -52,7 +53,8 @@ def kernel(item: Kernel) -> Iterator[str]:
     yield f"kernel {item.name}"
     for axis in item.axes:
         last = " last first" if axis.name in item.reversed else ""
-        yield f"{INDENT}axis {axis.name} {axis.kind} {_text(axis.size)}{last}"
+        tile = f" by {axis.tile}" if axis.tile else ""
+        yield f"{INDENT}axis {axis.name} {axis.kind} {_text(axis.size)}{tile}{last}"
     for coord in item.coords:
         yield f"{INDENT}coord {coord.name} = {_text(coord.value)} of {_text(coord.size)}"
     for statement_ in item.body:
@@ -125,7 +127,10 @@ def _block(item: Loop | If) -> Iterator[str]:
 def _range(item: Range) -> str:
     step = "" if item.step == Int(1) else f" step {_text(item.step)}"
     kind = "full" if item.full else "partial"
-    return f"[{_text(item.low)}, {_text(item.high)}){step} {kind}"
+    of = ""
+    if item.of is not None:
+        of = f"{item.of.tensor}[{','.join(map(_text, item.of.index))}] at "
+    return f"{of}[{_text(item.low)}, {_text(item.high)}){step} {kind}"
 
 
 def _left(item: Tile) -> str:

@@ -116,6 +116,9 @@ class Prover:
 
     def _fits(self, index: Expr, size: Expr) -> bool:
         """Whether an index is less than a size because of what it is."""
+        axis = self.axes.get(numbered(index) or "")
+        if axis is not None and axis.tile:
+            return size == Apply("ceildiv", (axis.size, Value(axis.tile)))
         (inner, more), (least, extra) = _shifted(index), _shifted(size)
         match inner:
             case Int():
@@ -197,11 +200,11 @@ class Prover:
     def ends(self, axis: str) -> bool:
         """Whether what is gone through of an axis ends within its extent."""
         size = self.axes[axis].size
-        return all(self.at_most(r.high, size) for r in self.ranges.get(axis, ()))
+        return all(r.of is None and self.at_most(r.high, size) for r in self.ranges.get(axis, ()))
 
     def begins(self, axis: str) -> bool:
         """Whether what is gone through of an axis begins at 0, or later."""
-        return all(self.nonnegative(r.low) for r in self.ranges.get(axis, ()))
+        return all(r.of or self.nonnegative(r.low) for r in self.ranges.get(axis, ()))
 
     def at_most(self, expr: Expr, most: Expr) -> bool:
         """Whether a number is at most another."""
@@ -262,6 +265,19 @@ class Prover:
         return known is not None and known().shows(Compare(("<",), (ZERO, expr)))
 
 
+def numbered(expr: Expr) -> str | None:
+    """The axis whose tiles a number counts: `low(m) // tile(m)`."""
+    match expr:
+        case Binary(
+            op="//",
+            left=Apply(function="low", arguments=(Var(name=name),)),
+            right=Apply(function="tile", arguments=(Var(name=other),)),
+        ) if name == other:
+            return name
+        case _:
+            return None
+
+
 def in_program(axis: Axis, ranges: tuple[Range, ...]) -> Iterator[Expr]:
     """What holds of an axis where a program runs, in a round of the loops around."""
     if axis.kind == "par":
@@ -269,7 +285,7 @@ def in_program(axis: Axis, ranges: tuple[Range, ...]) -> Iterator[Expr]:
     if len(ranges) == 1:
         (part,) = ranges
         yield Compare(("<",), (part.low, part.high))
-        if axis.kind == "step":
+        if axis.kind == "step" and part.of is None:
             yield Compare(("<=", "<"), (part.low, Var(axis.name), part.high))
 
 

@@ -43,6 +43,7 @@ from attnc.ir.tiles import (
     Loop,
     Map,
     Plan,
+    Range,
     Scan,
     Statement,
     Store,
@@ -50,7 +51,7 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_facts import PARAMETERS, loaded_types, tensor_sizes
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_prove import Prover, bare
+from attnc.ir.tiles_prove import Prover, bare, numbered
 from attnc.ir.tiles_walk import ahead, conjuncts, expressions, names, statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, join, number
 from attnc.ir.typing import IllTyped, Types
@@ -119,6 +120,7 @@ class _Plan:
             values |= {s: INDEX_INT for s in item.sizes if isinstance(s, str)}
         sizes = {s for o in plan.outputs for s in o.sizes if isinstance(s, str)}
         values |= {p.name: PARAMETERS[p.type] for p in plan.parameters}
+        self._tiles()
         _once([p.name for p in plan.parameters], "parameters")
         self.sizes |= dict(plan.variables)
         for let in plan.lets:
@@ -139,6 +141,16 @@ class _Plan:
                 raise _WrongError("given: a condition is bool")
         for size in (*sizes, *(s for _, s in plan.variables), *self._buffer_sizes()):
             self._level1(Value(size) if isinstance(size, str) else size, "a size")
+
+    def _tiles(self) -> None:
+        """The sizes of tiles that kernels share: each is that of some axis, and no other value."""
+        shared = {a.tile for k in self.plan.kernels for a in k.axes if a.kind in ("par", "stream")}
+        for name in self.plan.tiles:
+            if name in self.values or name in {p.name for p in self.plan.parameters}:
+                raise _WrongError(f"tile {name}: the name is taken")
+            if name not in shared:
+                raise _WrongError(f"tile {name}: no axis has tiles of that size")
+            self.values[name] = INDEX_INT
 
     def _buffer_sizes(self) -> Iterable[Expr]:
         return (s for b in self.plan.buffers for s in b.sizes)
@@ -235,6 +247,8 @@ class _Body:
         for axis in kernel.axes:
             self._name(axis.name)
             self._size(axis.size)
+            if axis.tile and axis.tile not in self.outer.plan.tiles:
+                raise self.wrong(f"{axis.tile} is no size of tiles")
         for coord in kernel.coords:
             self._name(coord.name)
             self._size(coord.size)
@@ -556,6 +570,8 @@ class _Body:
             for bound in (part.low, part.high, part.step):
                 self._whole(bound, "a bound")
                 self.integer(bound, "a bound")
+            if part.of is not None:
+                self._list(item, part)
         inner = self._inner((*self.loops, item))
         for carry in item.carries:
             if item.axis in carry.axes:
@@ -575,6 +591,20 @@ class _Body:
             raise self.wrong("which rounds a loop has depends on what it does in them")
         inner._whole(item.where, "which rounds a loop has")
         inner.condition(item.where)
+
+    def _list(self, item: Loop, part: Range) -> None:
+        """A range of a list: places in a row of a buffer of integers that was stored before."""
+        assert part.of is not None
+        of = part.of
+        if of.tensor not in {b.name for b in self.outer.plan.buffers} & self.outer.stored:
+            raise self.wrong(f"{of.tensor} is no buffer that a kernel before stores")
+        if self.outer.readable(of.tensor) not in (Kind.I32, Kind.I64):
+            raise self.wrong(f"{of.tensor} does not hold numbers of tiles")
+        if part.step != Int(1) or self._ordered_rounds(item):
+            raise self.wrong("the tiles of a list have no order, nor steps")
+        for at in of.index:
+            self._whole(at, "a list")
+        self._indices(of.tensor, (*of.index, None), TRUE)
 
     def _block(self, item: Loop | If, inner: _Body) -> None:
         """What a block carries, and its body."""
@@ -621,6 +651,7 @@ class _Body:
             raise self.wrong(f"{item.tensor} is no output and no buffer")
         index = self.axes_of(*item.index)
         lanes = self.axes_of(item.value, item.where, item.guard) | index
+        index |= {a for at in item.index if (a := numbered(at))}
         self.condition(item.where)
         self._exist(lanes, item.guard, "the store")
         self._indices(item.tensor, item.index, item.guard)

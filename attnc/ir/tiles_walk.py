@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Var
 from attnc.ir.tiles import (
+    Axis,
     AxisKind,
     Carry,
     Dot,
@@ -18,6 +19,7 @@ from attnc.ir.tiles import (
     Load,
     Loop,
     Map,
+    Plan,
     Range,
     Scan,
     Statement,
@@ -55,8 +57,13 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
         case If(condition=condition, carries=carries):
             return (condition, *(e for c in carries for e in (c.start, c.next)))
         case Loop(ranges=ranges, carries=carries, given=given, where=where):
-            bounds = (e for r in ranges for e in (r.low, r.high, r.step))
+            bounds = (e for r in ranges for e in bounds_of(r))
             return (*bounds, *given, where, *(e for c in carries for e in (c.start, c.next)))
+
+
+def bounds_of(part: Range) -> tuple[Expr, ...]:
+    """The expressions of a range."""
+    return (part.low, part.high, part.step, *(part.of.index if part.of else ()))
 
 
 def in_turn(loop: Loop, kind: AxisKind) -> tuple[tuple[Range, ...], ...]:
@@ -75,7 +82,7 @@ def in_turn(loop: Loop, kind: AxisKind) -> tuple[tuple[Range, ...], ...]:
     if (
         len(alone) < 2
         or ordered
-        or any(part.step != Int(1) for part in loop.ranges)
+        or any(part.step != Int(1) or part.of for part in loop.ranges)
         or any(node == within for e in exprs for node in subexpressions(e))
     ):
         return alone
@@ -114,12 +121,18 @@ def ahead(loop: Loop) -> int:
     return max(places, default=-1) + 1
 
 
+def last_with(plan: Plan, tile: str) -> tuple[Kernel, Axis]:
+    """The kernel for which a size of tiles is chosen that several share, and the axis."""
+    return next((k, a) for k in reversed(plan.kernels) for a in k.axes if a.tile == tile)
+
+
 def in_full(loop: Loop) -> Loop:
     """A loop as its full ranges run it: none of its rounds is left out, and nothing tells so."""
     if loop.where == Bool(True):
         return loop
     first = ahead(loop)
-    wanted = names(*(c.next for c in loop.carries)).union(*map(reads, loop.body[first:]))
+    wanted = names(*loop.given, *(c.next for c in loop.carries))
+    wanted = wanted.union(*map(reads, loop.body[first:]))
     kept: list[Statement] = []
     for item in reversed(loop.body[:first]):
         if wanted.intersection(targets(item)) or not targets(item):
@@ -172,10 +185,7 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 item, condition=change(item.condition), carries=_carried(item.carries, change)
             )
         case Loop():
-            ranges = tuple(
-                replace(r, low=change(r.low), high=change(r.high), step=change(r.step))
-                for r in item.ranges
-            )
+            ranges = tuple(_ranged(r, change) for r in item.ranges)
             return replace(
                 item,
                 ranges=ranges,
@@ -183,6 +193,14 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 given=tuple(map(change, item.given)),
                 where=change(item.where),
             )
+
+
+def _ranged(part: Range, change: Callable[[Expr], Expr]) -> Range:
+    of = part.of
+    if of is not None:
+        of = replace(of, index=tuple(map(change, of.index)))
+    low, high, step = map(change, (part.low, part.high, part.step))
+    return replace(part, low=low, high=high, step=step, of=of)
 
 
 def _carried(carries: tuple[Carry, ...], change: Callable[[Expr], Expr]) -> tuple[Carry, ...]:

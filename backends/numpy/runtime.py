@@ -414,6 +414,14 @@ def _starts(tile, full, *ranges):
     return [start for low, high in ranges for start in range(low, high, tile)]
 
 
+def _listed(row, low, high, tile):
+    """Where tiles begin whose numbers lie at some places of a list."""
+    numbers = np.atleast_1d(row)[int(low) : int(high)].astype(np.int64)
+    assert np.all((numbers >= 0) & (numbers < np.size(row)))
+    assert np.unique(numbers).size == numbers.size
+    return list(numbers * tile)
+
+
 def _any_order(starts, seed):
     """The tiles of an axis, in a random order if there is a seed."""
     if seed is None:

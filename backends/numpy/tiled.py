@@ -68,7 +68,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_full import Full, Round
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_walk import ahead, in_full, in_turn, names, scanned, targets
+from attnc.ir.tiles_walk import ahead, in_full, in_turn, last_with, names, scanned, targets
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -233,7 +233,9 @@ class TiledFunction(Function):
     def _handed(self) -> list[str]:
         """What `_check` hands to `_launch`."""
         tensors = [self.names.of("tensor", i.name) for i in self.facts.cascade.inputs]
-        return [*tensors, *map(self.value, self.facts.values), "_type", "_float"]
+        assert self.plan is not None
+        values = [v for v in self.facts.values if v not in self.plan.tiles]
+        return [*tensors, *map(self.value, values), "_type", "_float"]
 
     def _checked_lines(self) -> list[str]:
         """Arguments, bindings and requirements."""
@@ -275,6 +277,10 @@ class TiledFunction(Function):
 
     def _outputs(self) -> None:
         assert self.plan is not None
+        for name in self.plan.tiles:
+            axis = last_with(self.plan, name)[1]
+            size = f'"{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]}'
+            self.lines.append(f"{self.value(name)} = _tile(_tiles, {size})")
         stored = (*(o.name for o in self.plan.outputs), *(b.name for b in self.plan.buffers))
         for name in dict.fromkeys(stored):
             kind, shape = HELD_AS[self.facts.types[name].kind], self._shape_of(name)
@@ -337,6 +343,7 @@ class TiledFunction(Function):
             high = self._high(axis.name)
             self._line(f"{high} = {self._text(axis.size, depth)}", depth)
             size = f'_tile(_tiles, "{axis.name}", {high}, {DEFAULTS[axis.kind]})'
+            size = self.value(axis.tile) if axis.tile else size
             self._line(f"{self.tile_size(axis.name)} = {size if axis.kind != 'step' else 1}", depth)
         for axis in kernel.axes:
             if axis.kind == "whole":
@@ -399,13 +406,19 @@ class TiledFunction(Function):
             starts = f"_starts({tile}, {parts[0].full}, {', '.join(pairs)})"
         else:
             (part,) = parts
-            self._line(f"{high} = {self._text(part.high, depth)}", depth)
+            of = part.of
+            beyond = part.high if of is None else self._size(axis)
+            self._line(f"{high} = {self._text(beyond, depth)}", depth)
             low = self._text(part.low, depth)
             if part.step != Int(1):
                 step = self.temporary()
                 self._line(f"{step} = {self._text(part.step, depth)}", depth)
                 stride = f"{tile} * {step}"
             starts = f"range({low}, {high}, {stride})"
+            if of is not None:
+                row = tuple_of([self._text(at, depth) for at in of.index])
+                places = f"{low}, {self._text(part.high, depth)}"
+                starts = f"_listed({self._array(of.tensor)}[{row}], {places}, {tile})"
         if item.backward:
             starts = f"reversed({starts})"
         elif not (item.ordered or kind == "step" or scanned(item)):

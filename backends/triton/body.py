@@ -190,8 +190,12 @@ class Body:
 
     def _mask(self, predicate: Expr) -> Term:
         """A predicate on memory."""
+        return self.expression(self._masked(predicate))
+
+    def _masked(self, predicate: Expr) -> Expr:
+        """A predicate on memory without what is known to hold."""
         found = self.needless.mask(predicate, self.around)
-        return self.expression(self.scope.folded(found, self._is_true))
+        return self.scope.folded(found, self._is_true)
 
     def _search(self, first: Find, others: Sequence[Find]) -> None:
         """Searches in one rank of a tensor: those that can be made are made together.
@@ -461,7 +465,7 @@ class Body:
     def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
         """The rounds through the ranges of one class."""
         scope, axis = self.scope, item.axis
-        rounds = Rounds(scope, item, parts)
+        rounds = Rounds(scope, self.addresses, item, parts)
         for line in (*rounds.before, rounds.line):
             self.line(line)
         self.depth += 1

@@ -26,8 +26,9 @@ from attnc.ir.claims import Claim, claims_of
 from attnc.ir.expr import Expr, Value
 from attnc.ir.facts import Facts
 from attnc.ir.printer import AND, PRODUCT
-from attnc.ir.tiles import Plan
+from attnc.ir.tiles import Buffer, Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
+from attnc.ir.tiles_walk import last_with
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 
@@ -113,7 +114,8 @@ class Launcher:
     def _handed(self) -> list[str]:
         """What `_check` hands to `_launch`."""
         tensors = [self.tensor(i.name) for i in self.plan.inputs]
-        return [*tensors, *map(self.value, self.facts.values), "_type", "_device"]
+        values = [v for v in self.facts.values if v not in self.plan.tiles]
+        return [*tensors, *map(self.value, values), "_type", "_device"]
 
     def _is_extent(self, name: str) -> bool:
         return self.facts.variables.get(name.lower()) == Value(name)
@@ -251,7 +253,10 @@ class Launcher:
                 continue
             made = f"torch.empty({self._shape(output.name)}, dtype={dtype}, device=_device)"
             lines.append(f"{self.tensor(output.name)} = {made}")
+        lists = [b for b in self.plan.buffers if self._of_tiles(b)]
         for buffer in self.plan.buffers:
+            if buffer in lists:
+                continue
             shape = self._shape(buffer.name)
             made = f"torch.empty({shape}, dtype={TORCH[buffer.kind]}, device=_device)"
             lines.append(f"{self.tensor(buffer.name)} = {made}")
@@ -265,8 +270,15 @@ class Launcher:
         if self.options.target:
             target = f'_only("{self.options.target}", _device)'
         lines.append(f"_target = {target}")
+        known: set[str] = set()
         for kernel in self.kernels:
-            lines += ["", *self._launch(kernel)]
+            lines += ["", *self._agreed(kernel, known)]
+            for buffer in lists:
+                if buffer.name in kernel.scope.context.stored:
+                    shape, kind = self._shape(buffer.name), TORCH[buffer.kind]
+                    made = f"torch.empty({shape}, dtype={kind}, device=_device)"
+                    lines.append(f"{self.tensor(buffer.name)} = {made}")
+            lines += self._launch(kernel)
         lines.append("")
         results = []
         for name in outputs:
@@ -276,6 +288,34 @@ class Launcher:
             results.append(text)
         lines.append(f"return {', '.join(results)}")
         return lines
+
+    def _of_tiles(self, buffer: Buffer) -> bool:
+        """Whether a buffer has a size that is made of those of tiles."""
+        return bool(_values(*buffer.sizes) & set(self.plan.tiles))
+
+    def _agreed(self, kernel: Printed, known: set[str]) -> list[str]:
+        """The sizes of tiles that a kernel shares with later ones, as those need them."""
+        lines: list[str] = []
+        for axis in kernel.scope.kernel.axes:
+            if not axis.tile or axis.tile in known:
+                continue
+            last = last_with(self.plan, axis.tile)[0]
+            other = next(k for k in self.kernels if k.scope.kernel == last)
+            names = self._tiles(other, Names(set(self.names.used)))
+            lines += Sizes(other, self.host, names).lines()
+            shared = [a.tile for a in last.axes if a.tile and not other.scope.is_tile(a.name)]
+            lines += [f"{self.value(tile)} = 1" for tile in shared]
+            lines.append("_held = _warps, _stages")
+            known |= {a.tile for a in last.axes}
+        return lines
+
+    def _tiles(self, kernel: Printed, taken: Names) -> dict[str, str]:
+        """What the sizes of tiles along axes are called."""
+        shared = {a.name: a.tile for a in kernel.scope.kernel.axes}
+        return {
+            axis: self.value(shared[axis]) if shared[axis] else taken.of("tile", size)
+            for axis, size in kernel.tiles
+        }
 
     def _nothing(self) -> list[str]:
         """What is returned where sizes leave no point of any output."""
@@ -321,8 +361,11 @@ class Launcher:
             steps[tensor.name] = taken.of("strides", f"{name}_strides")
             divided = "_strides" if tensor.even else "_long_strides"
             lines.append(f"{factors[tensor.name]}, {steps[tensor.name]} = {divided}({name})")
-        tiles = {axis: taken.of("tile", size) for axis, size in kernel.tiles}
-        lines += Sizes(kernel, self.host, tiles).lines()
+        tiles = self._tiles(kernel, taken)
+        if any(a.tile for a in scope.kernel.axes):
+            lines.append("_warps, _stages = _held")
+        else:
+            lines += Sizes(kernel, self.host, tiles).lines()
         counts = []
         for axis in kernel.parallel:
             size = self.host(scope.axis(axis).size, PRODUCT + 1)

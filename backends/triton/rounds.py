@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from attnc.backends.triton.addresses import Addresses
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import Held, Term
 from attnc.ir.expr import Expr, Int
 from attnc.ir.printer import PRODUCT, SUM
-from attnc.ir.tiles import Loop, Range
+from attnc.ir.tiles import Listed, Loop, Range
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Rounds:
     """
 
     scope: KernelScope
+    addresses: Addresses
     loop: Loop
     parts: tuple[Range, ...]
     before: list[str] = field(default_factory=list[str])
@@ -35,6 +37,8 @@ class Rounds:
         self.counter: str = scope.start_of(axis) if self.tiled else scope.variable(axis).text
         if len(self.parts) > 1:
             self._several()
+        elif self.parts[0].of is not None:
+            self._listed(self.parts[0], self.parts[0].of)
         elif self.loop.backward:
             self._backward(*self.parts)
         else:
@@ -80,6 +84,20 @@ class Rounds:
             return low, high, self.tile
         step = self.scope.text(part.step)
         return low, high, f"{self.tile} * {step.at(PRODUCT + 1)}" if self.tiled else step.text
+
+    # A list
+
+    def _listed(self, part: Range, of: Listed) -> None:
+        """The tiles whose numbers lie in a row of a buffer, the places of which are neighbours."""
+        names, axis = self.scope.names, self.loop.axis
+        low, high = self._named(part.low, "first"), self._named(part.high, "end")
+        row = self.addresses.of(of.tensor, (*of.index, Int(0)), ())
+        turn = names.fresh(f"{axis}_turn")
+        self.line = f"for {turn} in range({low.text}, {high.text}):"
+        number = f"tl.load({row.at(SUM)} + {turn})"
+        start = f"tl.cast({number}, INDEX)"
+        self.inside.append(f"{self.counter} = {start}{f' * {self.tile}' if self.tiled else ''}")
+        self._lanes(part, wide=False)
 
     # Several of a class
 

@@ -14,7 +14,9 @@ from itertools import combinations
 from math import prod
 from typing import Final
 
+from attnc.ir.expr import Value
 from attnc.ir.tiles import (
+    Axis,
     Dot,
     Find,
     Fold,
@@ -24,12 +26,13 @@ from attnc.ir.tiles import (
     Load,
     Loop,
     Map,
+    Plan,
     Scan,
     Statement,
     Store,
     TopK,
 )
-from attnc.ir.tiles_walk import expressions
+from attnc.ir.tiles_walk import expressions, last_with
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 
@@ -51,8 +54,8 @@ SCATTERED: Final = 8
 """How many times more a load costs whose neighbours in memory are not loaded with it."""
 
 
-def tiled(context: Context) -> frozenset[str]:
-    """The parallel and streamed axes that are tiled."""
+def _cheapest(context: Context) -> frozenset[str]:
+    """The parallel and streamed axes that are tiled at the least cost."""
     kernel = context.kernel
     free = [a.name for a in kernel.axes if a.kind in ("par", "stream")]
     best: tuple[float, tuple[int, ...], tuple[str, ...]] | None = None
@@ -66,6 +69,32 @@ def tiled(context: Context) -> frozenset[str]:
                 if found is not None and (best is None or (found, inner, chosen) < best):
                     best = found, inner, chosen
     return frozenset(best[2]) if best else frozenset()
+
+
+def tiled(context: Context) -> frozenset[str]:
+    """The parallel and streamed axes that are tiled.
+
+    Those whose tiles have a size that kernels share are, if they are in the one it is chosen for.
+    Of axes whose points are tiles of others, which are few, those that run in parallel are not.
+    """
+    plan, kernel = context.plan, context.kernel
+    own = {a.name: a.tile for a in kernel.axes if a.tile}
+    if all(a.tile or _of_tiles(plan, a) for a in kernel.axes):
+        found = {a.name for a in kernel.axes if not a.tile and a.kind == "stream"}
+    else:
+        found = set(_cheapest(context))
+    for name, tile in own.items():
+        last, axis = last_with(plan, tile)
+        if last != kernel:
+            chosen = axis.name in _cheapest(Context(plan, last))
+            found = found | {name} if chosen else found - {name}
+    return frozenset(found)
+
+
+def _of_tiles(plan: Plan, axis: Axis) -> bool:
+    """Whether the points of an axis are tiles."""
+    nodes = subexpressions(axis.size)
+    return any(isinstance(n, Value) and n.name in plan.tiles for n in nodes)
 
 
 def _programs(kernel: Kernel, sizes: Mapping[str, int]) -> float:

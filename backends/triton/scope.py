@@ -86,6 +86,7 @@ class KernelScope:
             for n, t in kinds.items()
             if t.kind is Kind.I64
         }
+        self.bounds |= dict.fromkeys(self.plan.tiles, (1, LIMIT - 1))
         for let in self.plan.lets:
             found = interval(let.value, self.bounds)
             if found is not None and let.name in self.bounds:

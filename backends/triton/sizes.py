@@ -49,7 +49,8 @@ class Sizes:
             f"    _stages = _fitting(_target, _type, _rows, _warps, _live, {once}, {rounds})"
         )
         lines += ["    if _stages:", "        break", "else:"]
-        return [*lines, f"    raise _too_large(_target, {self._whole()})"]
+        whole = self._whole()
+        return [*lines, f"    raise _too_large(_target{f', {whole}' if whole else ''})"]
 
     def _whole(self) -> str:
         """The extents of axes that are held whole, by keyword."""

@@ -46,11 +46,13 @@ def tile_counts(
     values: Mapping[str, Constant],
     tiles: Mapping[str, int],
     data: Mapping[str, NDArray[Any]] | None = None,
+    full: Mapping[str, Expr] | None = None,
 ) -> TileCounts | None:
     """The tiles of a kernel; None where it streams nothing.
 
     `values` are sizes, parameters and bindings, `tiles` sizes of tiles of parallel and streamed
-    axes; others are 1. `data` are arrays of inputs that ranges and conditions may read.
+    axes; others are 1. `data` are arrays of inputs that ranges and conditions may read. `full` says
+    of rounds of partial ranges, by the axis of their loop, whether they are run as full ones.
     """
     loops = innermost(kernel)
     if not loops:
@@ -68,9 +70,9 @@ def tile_counts(
         return found
     try:
         parts = [part for loop in loops for part in rounds(numbers, frame, loop)]
-        totals = [(part.full, part.total(programs)) for part in parts]
+        totals = [(p.full, p.total(programs)) for part in parts for p in part.parted(full or {})]
         found.visited = sum(n for _, n in totals)
-        found.full = sum(n for full, n in totals if full)
+        found.full = sum(n for is_full, n in totals if is_full)
     except NotCounted as error:
         found.why.append(f"what is visited: {error}")
     try:

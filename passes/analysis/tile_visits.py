@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from attnc.ir.expr import Bool, Expr
+from attnc.ir.expr import Bool, Expr, Logical, Unary
 from attnc.ir.tiles import If, Kernel, Let, Loop, Range, Statement
 from attnc.ir.tiles_walk import statements
 from attnc.passes.analysis.tile_along import Along, NotCounted, Number
@@ -93,6 +93,16 @@ class Rounds:
             found = numbers.whole(np.where(held, self.count, 0))
         alike = (n for a, n in programs if found.shape[2 * numbers.position[a]] == 1)
         return int(found.sum(dtype=np.int64)) * prod(alike)
+
+    def parted(self, full: Mapping[str, Expr]) -> tuple[Rounds, ...]:
+        """Those that are run as partial ones, then as full ones, as is said for loops by axis."""
+        if self.full or self.loop.axis not in full:
+            return (self,)
+        told = full[self.loop.axis]
+        rest = Logical("and", self.where, Unary("not", told))
+        path = (*self.path[:-1], self.path[-1] + len(self.loop.ranges))
+        told = Logical("and", self.where, told)
+        return replace(self, where=rest), replace(self, where=told, full=True, path=path)
 
     def each(self) -> tuple[NDArray[Any], Frame]:
         """Whether each round exists, along tiles of the axis, and the frame of the rounds."""

@@ -20,6 +20,7 @@ from attnc.passes.tiling.preload import Preload
 from attnc.passes.tiling.ranges import Ranges
 from attnc.passes.tiling.rows import Rows
 from attnc.passes.tiling.strided import Strided
+from attnc.passes.tiling.summary import Summary
 from attnc.passes.tiling.units import Units
 from attnc.passes.tiling.witness import Witness
 
@@ -42,17 +43,17 @@ first, since what is computed from filled values needs none of its own; fills an
 imply go. What fills have brought into loops leaves them again."""
 
 
-def for_devices(*, exact: bool = False) -> tuple[PlanPass, ...]:
+def for_devices(*, exact: bool = False, lists: bool = True) -> tuple[PlanPass, ...]:
     """The passes on a plan that a device is to run.
 
     What sizes alone decide goes first, and again when rows are told. `exact`: what is not finite
     reaches those alone who read it; that needs the predicates, too. Units come last, when what
-    loops do is settled; then operands are rounded, and ranks packed, which other passes need not
-    know.
+    loops do is settled; then operands are rounded, ranks packed, and looks at rounds go into
+    kernels of their own, which other passes need not know; `lists`: if the device takes that.
     """
     first = (Given(), Confine()) if exact else (Given(),)
-    last = (Given(), Units(), Witness(), Invariant(), Preload(), Dead(), MatrixOperands(), Pack())
-    return (*first, *TILING, *last)
+    last = (Given(), Units(), Witness(), Invariant(), Preload(), Dead(), MatrixOperands())
+    return (*first, *TILING, *last, Pack(), *((Summary(),) if lists else ()))
 
 
 def filled(step: PlanPass) -> bool:
