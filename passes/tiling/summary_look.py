@@ -100,7 +100,8 @@ class _Finder:
         """The conditions of a look, without what says that rows and lanes exist."""
         kernel, stream = self.context.kernel, self.loop.axis
         rows = (c for c in kernel.coords if stream not in self.context.mentions(c.value))
-        exist = {Compare(("<",), (Var(x.name), x.size)) for x in (*kernel.axes, *rows)}
+        sizes = {a.name: a.size for a in kernel.axes} | {c.name: c.size for c in rows}
+        exist = {Compare(("<",), (Var(name), size)) for name, size in sizes.items()}
         found = _opened(self.context, look.value, look.where)
         return tuple(dict.fromkeys(p for p in found if p not in exist and p != TRUE))
 
