@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,28 +12,33 @@ import numpy as np
 from attnc.api import Device, emit
 from attnc.ir.facts import Facts
 from attnc.modules import function_of
+from tests.interpreted import Strided
+
+os.environ.setdefault("TVM_NUM_THREADS", "2")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A module of kernels, called with arrays."""
+    """A module of kernels, called with arrays, or with views of some."""
 
     facts: Facts
     text: str
 
     def __call__(
-        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any], tile: int | None = None
+        self,
+        inputs: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        *,
+        tile: int | None = None,
     ) -> tuple[np.ndarray, ...]:
-        """The outputs; `tile`: tiles of so many points along axes that no vector goes along."""
+        """The outputs; `tile`: the least tiles along rows, and so many points along others."""
         function = function_of(self.text, f"{hash(self.text):x}")
         space = function.__globals__
         kept = space.get("_tile")
         if tile is not None and kept is not None:
-            space["_tile"] = lambda size, least, most: kept(
-                size, min(least, tile) if least == space.get("_LEAST", 8) else least, least
-            )
+            space["_tile"] = small(kept, tile)
         try:
-            arguments = [inputs[i.name] for i in self.facts.cascade.inputs]
+            arguments = [_array(inputs[i.name]) for i in self.facts.cascade.inputs]
             found = function(*arguments, **parameters)
         finally:
             if kept is not None:
@@ -40,12 +46,29 @@ class Built:
         return found if isinstance(found, tuple) else (found,)
 
 
-_MADE: dict[int, Built] = {}
+def small(choose: Callable[..., int], tile: int) -> Callable[..., int]:
+    """A choice of tiles that takes the least ones; those of no vector have `tile` points."""
+
+    def chosen(size: int, least: int, most: int) -> int:
+        return choose(size, tile, tile) if least == 1 else choose(size, least, least)
+
+    return chosen
+
+
+def _array(value: Any) -> Any:
+    if not isinstance(value, Strided):
+        return value
+    flat = value.memory.reshape(-1)[value.offset :]
+    steps = [s * flat.itemsize for s in value.strides]
+    return np.lib.stride_tricks.as_strided(flat, value.sizes, steps)
+
+
+_MADE: dict[int, tuple[Facts, Built]] = {}
 
 
 def built(facts: Facts) -> Built:
     """The kernels of a cascade, made once."""
     if id(facts) not in _MADE:
         text = emit(facts, backend="tvm", dtype=None, static={}, device=Device())
-        _MADE[id(facts)] = Built(facts, text)
-    return _MADE[id(facts)]
+        _MADE[id(facts)] = facts, Built(facts, text)
+    return _MADE[id(facts)][1]

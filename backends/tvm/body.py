@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir.cascade import Constant
-from attnc.ir.expr import Binary, Bool, Expr, Name
+from attnc.ir.expr import Apply, Binary, Bool, Expr, Int, Name
 from attnc.ir.printer import AND
 from attnc.ir.tiles import (
     Carry,
@@ -42,6 +43,7 @@ from attnc.ir.tiles_full import Round
 from attnc.ir.tiles_walk import ahead, conjuncts, expressions, in_full, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
+from attnc.ir.walk import subexpressions
 
 IDENTITIES: Final = {"sum": "0", "prod": "1", "any": "False", "all": "True"}
 KEPT: Final = {
@@ -209,14 +211,18 @@ class Body:
         plain = any(isinstance(i, Load) for i in nest.items) or any(
             isinstance(i, Fold) and scope.vector in i.over for i in nest.items
         )
-        before = self.depth
+        plain = plain or any(_is_scalar(e) for i in nest.items for e in expressions(i))
+        before, first = self.depth, len(self.lines)
         self._loops(nest.loops, vector=not plain)
         for item in nest.items:
             local = isinstance(item, Map) and item.target not in self._aliases
             local = local and inside[item.target] == self.uses[item.target] > 0
-            self._lane(item, local=local)
+            self._lane(item, local=local, vector=not plain)
         self.depth = before
         scope.numbers.clear()
+        lines = self.lines[first:]
+        if any(PLACES.search(line) for line in lines):
+            self.lines[first:] = [line.replace("in T.vectorized(", "in range(") for line in lines]
 
     def _loops(self, axes: Sequence[str], *, vector: bool) -> None:
         """The heads of loops over lanes."""
@@ -270,7 +276,7 @@ class Body:
         number = -(2**bits) if op == "max" else 2**bits - 1
         return f"T.int64({number})" if kind is not Kind.I32 else f"T.int32({number})"
 
-    def _lane(self, item: Load | Map | Fold, *, local: bool) -> None:
+    def _lane(self, item: Load | Map | Fold, *, local: bool, vector: bool) -> None:
         """What a lane of a statement is."""
         scope = self.scope
         match item:
@@ -283,10 +289,11 @@ class Body:
                 return
         if local:
             python = scope.names.of("number", f"{scope.buffer(item.target)}_")
+            held = HELD[item.kind]
             if item.kind is Kind.BOOL:  # vectors of truths have no name in TVM
                 self.line(f"{python} = T.meta_var({text})")
             else:
-                self.line(f"{python}: T.let = {text}")
+                self.line(f"{python}: {'T.let' if vector else KEPT.get(held, 'T.let')} = {text}")
             scope.numbers[item.target] = Term(python, (), HELD[item.kind])
             return
         self._room(item.target)
@@ -652,6 +659,26 @@ class Body:
         self.depth += 1
         self._inside(item)
         self.depth -= 1
+
+
+PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
+"""Helpers that keep numbers in places of their own, of which there are no vectors."""
+SCALAR: Final = frozenset("pow log log2 log1p expm1 softplus erf gelu sin cos random".split())
+"""Functions that are computed lane by lane."""
+
+
+def _is_scalar(expr: Expr) -> bool:
+    """Whether lanes of an expression are no vectors: integers are divided, which needs places for
+    what is read, or a function has no text for vectors."""
+    for node in subexpressions(expr):
+        match node:
+            case Binary(op="//" | "%" | "**", right=right) if not isinstance(right, Int):
+                return True
+            case Apply(function=function) if function in SCALAR:
+                return True
+            case _:
+                pass
+    return False
 
 
 def _room_type(kind: Kind) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from attnc.backends.triton.expressions import Expressions, joined
+from attnc.backends.triton.expressions import INTEGERS, Expressions, joined
 from attnc.backends.triton.intervals import fits
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.tvm.terms import DTYPES
@@ -98,6 +98,8 @@ class LaneExpressions(Expressions):
                 return replace(term, text=str(term.text != "True"))
             return Term(f"not {term.at(NOT)}", (), Held.BOOL, NOT)
         term = self.number(expr.operand)
+        if expr.op == "-" and not term.literal and term.held not in INTEGERS:
+            return Term(f"_negative({term.text})", (), term.held)
         return Term(f"{expr.op}{term.at(SIGN)}", (), term.held, SIGN, term.literal)
 
     def _compare(self, expr: Compare) -> Term:
@@ -108,6 +110,8 @@ class LaneExpressions(Expressions):
                 left, right = self.in_kind(a, kind), self.in_kind(b, kind)
             else:
                 left, right = self._alike(self(a), self(b))
+            if op == "==" and left.text == right.text and not kind.floating:
+                continue
             if left.literal and right.literal:
                 left = self.typed(left)
             text = f"{left.at(COMPARE + 1)} {op} {right.at(COMPARE + 1)}"

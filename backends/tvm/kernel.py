@@ -16,7 +16,7 @@ from attnc.backends.tvm.scope import LaneScope, scope_of
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir import printer
 from attnc.ir.expr import Expr
-from attnc.ir.printer import ATOM, PRODUCT
+from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Kernel, Plan, Store
 from attnc.ir.tiles_walk import statements
 
@@ -155,21 +155,24 @@ class KernelText:
             last = place == len(parallel) - 1
             tile = scope.is_tile(axis.name)
             size = scope.text(axis.size)
-            count = size.at(ATOM)
+            count = size.text
             if tile:
                 count = f"T.ceildiv({size.text}, {scope.size_of(axis.name)})"
-            counts.append(size.at(PRODUCT) if not tile else count)
-            here = rest if last else f"{rest} % {count}"
+            counts.append(count if tile else size.at(PRODUCT))
+            if not (last or count.isidentifier()):
+                name = scope.names.fresh(f"{axis.name}_count")
+                lines.append(f"{name}: T.int64 = {count}")
+                count = name
+            here = rest if last else f"T.truncmod({rest}, {count})"
             if axis.name in kernel.reversed:
                 here = f"({count} - 1 - {here})"
             if tile:
-                start = scope.start_of(axis.name)
-                by = here if last or here.startswith("(") else f"({here})"
-                lines.append(f"{start}: T.let = {by} * {scope.size_of(axis.name)}")
+                start, width = scope.start_of(axis.name), scope.size_of(axis.name)
+                lines.append(f"{start}: T.int64 = {here} * {width}")
             else:
-                lines.append(f"{scope.lane(axis.name)}: T.let = {here}")
+                lines.append(f"{scope.lane(axis.name)}: T.int64 = {here}")
             if not last:
                 above = scope.names.fresh("program")
-                lines.append(f"{above}: T.let = {rest} // {count}")
+                lines.append(f"{above}: T.int64 = T.truncdiv({rest}, {count})")
                 rest = above
         return " * ".join(reversed(counts)) or "1", lines

@@ -106,7 +106,7 @@ class Caller(Launcher):
             if scope.axis(axis).kind == "whole":
                 text = f"_whole({extent}, {'_lanes' if rows else 1})"
             else:
-                text = f"_tile({extent}, {'_lanes' if rows else 8}, 64)"
+                text = f"_tile({extent}, {'_lanes' if rows else 1}, 64)"
             lines.append(f"{name} = {text}")
         call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]
         call += [f"*_steps({self.tensor(t.name)})" for t in kernel.tensors if t.strides]

@@ -41,6 +41,11 @@ def _differ(a, b):
     return T.Cast("int32", a) != T.Cast("int32", b)
 
 
+def _negative(x):
+    """A number with its sign turned."""
+    return x * tvm.tirx.const(-1.0, _kind(x))
+
+
 def _nan(x):
     """Whether a number is NaN, told by its bits: comparisons with itself are taken for true."""
     if _kind(x) == "float64":
@@ -88,18 +93,34 @@ def _tied(a, b):
     return T.Or(T.And(_nan(a), _nan(b)), a == b)
 
 
+def _kept(x):
+    """A number that has a place of its own, in loops that are no vectors.
+
+    TVM writes a name out wherever it is read, and what divides reads its operands several times:
+    without a place, quotients of quotients grow without end.
+    """
+    if isinstance(x, (tvm.ir.expr.Var, tvm.tirx.IntImm)):
+        return x
+    place = T.alloc_buffer((1,), _kind(x))
+    T.buffer_store(place, x, [0])
+    return place[0]
+
+
 def _floordiv(a, b):
     """The quotient of integers, rounded down; by 0 anything but undefined."""
-    a, b = _alike(a, b)
-    by = T.Select(b == 0 or b == -1, T.Cast(_kind(b), 1), b)
-    return T.Select(b == -1, 0 - a, T.floordiv(a, by))
+    a, b = map(_kept, _alike(a, b))
+    by = _kept(T.Select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
+    down = T.And(T.truncmod(a, by) != 0, _differ(a < 0, by < 0))
+    found = T.truncdiv(a, by) - T.Cast(_kind(a), down)
+    return _kept(T.Select(b == -1, 0 - a, found))
 
 
 def _floormod(a, b):
     """What rounding the quotient of integers down leaves; by 0 anything but undefined."""
-    a, b = _alike(a, b)
-    by = T.Select(b == 0 or b == -1, T.Cast(_kind(b), 1), b)
-    return T.floormod(a, by)
+    a, b = map(_kept, _alike(a, b))
+    by = _kept(T.Select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
+    rest = _kept(T.truncmod(a, by))
+    return _kept(rest + T.Select(T.And(rest != 0, _differ(rest < 0, by < 0)), by, 0 * by))
 
 
 def _floor_of(a, b):

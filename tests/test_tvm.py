@@ -1,0 +1,137 @@
+"""Kernels of the TVM backend on this machine, judged by the bound."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import attnc
+from attnc.errors import SpecError
+from tests import examples
+from tests.acceptance.judge import judge
+from tests.agreement import NARROW
+from tests.built import Built, built
+from tests.oracle.cascades import cascade_from, tolerance
+from tests.oracle.cascades import inputs_for as small_inputs
+from tests.test_acceptance import DOUBTFUL, narrowed
+from tests.test_gallery import facts
+from tests.test_tiled_acceptance import VAGUE
+from tests.test_triton import LAYOUTS, cases
+from tests.tiled import outputs, written
+
+ROOT = Path(__file__).parent.parent
+KINDS = {"causal": "f64", "sigmoid": "bf16", "gqa": "f16", "alibi": "bf16", "entropy": "f64"}
+"""The types in which some examples run, beside f32."""
+PARTS = 2
+
+
+def accepted(run: Built, name: str, kind: str, tile: int | None) -> None:
+    """Asserts that the bound accepts a case of an example."""
+    wanted = 1 if tile is None else 2
+    for label, given, parameters in list(cases(name, wanted))[-1:]:
+        inputs = narrowed(facts(name), dict(given), kind)
+        limit = DOUBTFUL.get(name, 0.02)
+        if kind != "f32":
+            limit = max(limit, VAGUE.get((name, label), 0))
+        found = run(inputs, parameters, tile=tile)
+        verdict = judge(
+            facts(name),
+            inputs,
+            parameters,
+            found if len(found) > 1 else found[0],
+            matrix_type=kind,
+            tiles=None,
+            undecided=limit,
+        )
+        assert verdict.ok, f"{label} {kind} {tile}: {verdict}"
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_examples_are_accepted(name: str) -> None:
+    """In f32, at factor 1, in small tiles, so that loops go round."""
+    accepted(built(facts(name)), name, "f32", 4)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_types(name: str) -> None:
+    """In the tiles that a call chooses."""
+    accepted(built(facts(name)), name, KINDS[name], None)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout: str) -> None:
+    """Any strides: the results are those of the same elements in order, bit for bit."""
+    run = built(facts("causal"))
+    (_, given, parameters), *_ = cases("causal", 1)
+    inputs = narrowed(facts("causal"), dict(given), "f32")
+    (plain,) = run(inputs, parameters)
+    (found,) = run({n: LAYOUTS[layout](a) for n, a in inputs.items()}, parameters)
+    np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
+    """A random cascade computes what the text says; few are refused."""
+    found: Counter[str] = Counter()
+    for seed in range(part, int(request.config.getoption("--kernels")) // 3, PARTS):
+        text = cascade_from(np.random.default_rng(seed))
+        cascade = attnc.check(text).select()
+        found["all"] += 1
+        try:
+            run = built(cascade)
+        except SpecError as error:
+            found["refused" if "cannot do this yet" in str(error) else "wrong"] += 1
+            continue
+        inputs, parameters = small_inputs(cascade, np.random.default_rng(seed), nonfinite=False)
+        for item in cascade.cascade.inputs:
+            if item.element in NARROW:
+                inputs[item.name] = inputs[item.name].astype(NARROW[item.element])
+        try:
+            expected = outputs(written(cascade, inputs, parameters))
+        except ValueError:
+            continue
+        if not all(np.all(np.isfinite(x.astype(np.float64))) for x in expected):
+            continue
+        allowed = tolerance(cascade)
+        got = run(inputs, parameters, tile=(None, 2, 4)[seed % 3])
+        for a, b in zip(got, expected, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(
+                a.astype(np.float64),
+                b.astype(np.float64),
+                allowed,
+                allowed,
+                err_msg=f"{seed}\n{text}",
+            )
+        found["same"] += 1
+    assert found["wrong"] == 0
+    assert found["same"] > 0.5 * found["all"]
+    assert found["refused"] < 0.1 * found["all"] + 2
+
+
+THREADS = """
+import sys, numpy as np
+sys.path.insert(0, sys.argv[1])
+import kernel
+rng = np.random.default_rng(3)
+q, k, v = (rng.standard_normal((2, 3, n, 16), np.float32) for n in (70, 90, 90))
+sys.stdout.buffer.write(kernel.causal(q, k, v).tobytes())
+"""
+
+
+def test_any_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
+    (tmp_path / "kernel.py").write_text(built(facts("causal")).text)
+    command = [sys.executable, "-c", THREADS, str(tmp_path)]
+    found = {
+        subprocess.run(
+            command, env={"TVM_NUM_THREADS": count, "PATH": ""}, capture_output=True, check=True
+        ).stdout
+        for count in ("1", "2", "4")
+    }
+    assert len(found) == 1
+    assert all(len(bits) == 2 * 3 * 70 * 16 * 4 for bits in found)
