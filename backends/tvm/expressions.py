@@ -124,9 +124,21 @@ class LaneExpressions(Expressions):
 
     def _alike(self, left: Term, right: Term) -> tuple[Term, Term]:
         """Two integers in one type."""
-        if {left.held, right.held} & set(LONG):
-            return tuple(self.held(t, Held.INT) if t.held is Held.I32 else t for t in (left, right))
-        return left, right
+
+        def wide(term: Term) -> Term:
+            return self.held(term, Held.INT) if term.held is Held.I32 else term
+
+        return (wide(left), wide(right)) if {left.held, right.held} & set(LONG) else (left, right)
+
+    def infix(self, sign: str, level: int, left: Term, right: Term, held: Held) -> Term:
+        """Two terms with an operator between them.
+
+        What is not negative is divided as a processor does: TVM writes out what rounds down, with
+        each operand several times.
+        """
+        if sign in ("//", "%") and held in INTEGERS and not right.text.endswith("_TILE"):
+            return self.call("T.truncdiv" if sign == "//" else "T.truncmod", held, left, right)
+        return super().infix(sign, level, left, right, held)
 
     def _bits(self, expr: Binary, kind: Kind) -> Term:
         if kind is not Kind.BOOL:
