@@ -15,10 +15,12 @@ from attnc.backends.triton.nans import without_nan
 from attnc.backends.triton.needless import Needless
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.triton.updates import updates
+from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Memory
 from attnc.backends.tvm.nests import Nest, as_fold, nests
 from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.scope import LaneScope
+from attnc.backends.tvm.sharing import shared
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir.cascade import Constant
 from attnc.ir.expr import Apply, Binary, Bool, Expr, Int, Name
@@ -72,6 +74,8 @@ class Body:
     _true: set[str] = field(default_factory=set[str])
     """Tiles that are true in all lanes of the range that is printed."""
     _aliases: dict[str, str] = field(default_factory=dict[str, str])
+    _placed: dict[str, str] = field(default_factory=dict[str, str])
+    """Operands that are read in memory here, and how."""
 
     def __post_init__(self) -> None:
         scope = self.scope
@@ -79,6 +83,9 @@ class Body:
         self.memory: Memory = Memory(scope)
         self.needless: Needless = Needless(scope.context)
         self.plain: frozenset[str] = without_nan(scope.kernel)
+        self.matrices: Matrices = Matrices(scope)
+        for target, operand in shared(scope, self.matrices.placed).items():
+            scope.buffers[target] = scope.buffer(operand)
         self.uses: Counter[str] = Counter(
             n for s in walk(scope.kernel.body) for n in names(*expressions(s))
         )
@@ -129,7 +136,11 @@ class Body:
                 yield part
                 part = []
                 self._sum(item)
-            elif isinstance(item, Dot) and not self._is_matrix(item):
+            elif isinstance(item, Load) and self._is_placed(item):
+                yield part
+                part = []
+                self._place(item)
+            elif isinstance(item, Dot) and not self.matrices.has(item):
                 part.append(as_fold(item))
             else:
                 part.append(item)
@@ -138,7 +149,7 @@ class Body:
     def _statement(self, item: Statement) -> None:
         match item:
             case Dot():
-                self._product(item, item.target, onto=False)
+                self._product(item, item.target, "None")
             case Let():
                 self._let(item)
             case Loop():
@@ -155,6 +166,21 @@ class Body:
                 raise TypeError("searches are loops that count, here")
             case Load() | Map() | Fold():
                 raise TypeError("a statement of lanes stands in a nest")
+
+    def _is_placed(self, item: Load) -> bool:
+        """Whether a load is of an operand whose elements can be read in memory here."""
+        self._placed.pop(item.target, None)
+        return item.target in self.matrices.placed and self.expression(self._mask(item.where)).true
+
+    def _place(self, item: Load) -> None:
+        """Prints the load of such an operand, for where they lie there in another type."""
+        self._placed[item.target] = self.memory.read(item)
+        self.line(f"if not {self.matrices.placed[item.target]}:")
+        self.depth += 1
+        for found in nests([item], self.scope):
+            assert isinstance(found, Nest)
+            self._nest(found)
+        self.depth -= 1
 
     def _is_known(self, item: Map) -> bool:
         """Whether a map is a condition that holds in all lanes of the full range around."""
@@ -212,24 +238,27 @@ class Body:
             isinstance(i, Fold) and scope.vector in i.over for i in nest.items
         )
         plain = plain or any(_is_scalar(e) for i in nest.items for e in expressions(i))
-        before, first = self.depth, len(self.lines)
+        before, heads = self.depth, len(self.lines)
         self._loops(nest.loops, vector=not plain)
+        first = len(self.lines)
         for item in nest.items:
             local = isinstance(item, Map) and item.target not in self._aliases
             local = local and inside[item.target] == self.uses[item.target] > 0
             self._lane(item, local=local, vector=not plain)
         self.depth = before
+        if len(self.lines) == first:  # all of it is where it shall be
+            del self.lines[heads:]
         scope.numbers.clear()
-        lines = self.lines[first:]
+        lines = self.lines[heads:]
         if any(PLACES.search(line) for line in lines):
-            self.lines[first:] = [line.replace("in T.vectorized(", "in range(") for line in lines]
+            self.lines[heads:] = [line.replace("in _each(", "in range(") for line in lines]
 
     def _loops(self, axes: Sequence[str], *, vector: bool) -> None:
         """The heads of loops over lanes."""
         for axis in axes:
             lane, size = self.scope.lane(axis), self.scope.size_of(axis)
             vectors = vector and axis == self.scope.vector and axis == axes[-1]
-            head = f"T.vectorized({size})" if vectors else f"range({size})"
+            head = f"_each({size})" if vectors else f"range({size})"
             self.line(f"for {lane} in {head}:")
             self.depth += 1
 
@@ -288,7 +317,7 @@ class Body:
                 self._accumulate(item)
                 return
         if local:
-            python = scope.names.of("number", f"{scope.buffer(item.target)}_")
+            python = scope.names.of("number", f"{scope.names.of('tile', item.target)}_")
             held = HELD[item.kind]
             if item.kind is Kind.BOOL:  # vectors of truths have no name in TVM
                 self.line(f"{python} = T.meta_var({text})")
@@ -301,6 +330,8 @@ class Body:
 
     def _assign(self, element: str, kind: Kind, text: str) -> None:
         """A line that gives a lane its value; truths have a byte."""
+        if text == element:
+            return
         if kind is Kind.BOOL:
             text = f'T.Cast("int8", {text})'
         self.line(f"{element} = {text}")
@@ -357,52 +388,47 @@ class Body:
 
     # Products
 
-    def _is_matrix(self, item: Dot) -> bool:
-        """Whether a product has a text of its own: tiles lie as that takes them."""
-        found = self.scope.products.matrices.get(item.target)
-        if found is None:
-            return False
-        rows, columns = self._sides(item)
-        layouts = self.scope.layouts
-        _, right = self._operands(item)
-        return layouts[item.target] == (columns, rows) and layouts[right] == (found.over, rows)
-
-    def _sides(self, item: Dot) -> tuple[str, str]:
-        """The axis along which vectors go, and the other."""
-        found = self.scope.products.matrices[item.target]
-        if self.scope.layouts[item.target][-1] == found.rows:
-            return found.rows, found.columns
-        return found.columns, found.rows
-
-    def _operands(self, item: Dot) -> tuple[str, str]:
-        """The operand whose elements are taken one by one, and that which is taken in vectors."""
-        found = self.scope.products.matrices[item.target]
-        vector, _ = self._sides(item)
-        pair = (found.right, found.left)
-        return pair if vector == found.rows else pair[::-1]
-
-    def _product(self, item: Dot, target: str, *, onto: bool) -> None:
+    def _product(self, item: Dot, target: str, begin: str) -> None:
+        """A product, onto what a function gives for a row and a vector."""
         scope = self.scope
         found = scope.products.matrices[item.target]
-        vector, other = self._sides(item)
-        single, vectors = self._operands(item)
-        turned = scope.layouts[single] == (found.over, other)
+        vector, other = self.matrices.sides(item)
+        single, vectors = self.matrices.operands(item)
         sizes = ", ".join(map(scope.size_of, (other, vector, found.over)))
-        tiles = ", ".join(self._room(t) for t in (target, single, vectors))
         dtype = DTYPES[HELD[item.kind]]
         for name in (single, vectors):
             if HELD[scope.context.kinds[name]] is not HELD[item.kind]:
                 raise NotPrinted("a product of tiles of two types", Name(name))
-        self.line(f"_dot({tiles}, {sizes}, LANES, {dtype}, {onto}, {turned})")
+        room, right = self._room(target), self._room(vectors)
+        lanes = f"lambda {scope.lane(other)}, {scope.lane(found.over)}: "
+        taken = lanes
+        self._room(single)
+        if single in self._placed:
+            taken += self._placed[single]
+            condition = self.matrices.placed[single]
+            taken = f"_either({condition}, ({taken}), ({lanes}{scope.element(single)}))"
+        else:
+            taken = f"({taken}{scope.element(single)})"
+        turned = scope.layouts[single] == (found.over, other)
+        self.line(f"_dot({room}, {taken}, {right}, {sizes}, LANES, {dtype}, {begin}, {turned})")
 
     def _sum(self, item: Map) -> None:
         """A product that is added onto something."""
         dot, addend = self.scope.products.sums[item.target]
         carried = self._aliases.get(item.target)
+        if self.matrices.has(dot) and self.matrices.begun(dot, addend):
+            vector, other = self.matrices.sides(dot)
+            lanes = ", ".join(map(self.scope.lane, (other, vector)))
+            text = self._typed(addend, item.kind)
+            self._product(dot, item.target, f"(lambda {lanes}: {text})")
+            return
         if addend != Name(carried or ""):
             self._nest_of(Map(item.target, item.axes, item.kind, addend))
-        if self._is_matrix(dot):
-            self._product(dot, item.target, onto=True)
+        if self.matrices.has(dot):
+            vector, other = self.matrices.sides(dot)
+            lanes = ", ".join(map(self.scope.lane, (other, vector)))
+            self._room(item.target)
+            self._product(dot, item.target, f"(lambda {lanes}: {self.scope.element(item.target)})")
             return
         self._nest_of(as_fold(dot))
         onto = Binary("+", Name(item.target), Name(dot.target))
@@ -663,7 +689,7 @@ class Body:
 
 PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
 """Helpers that keep numbers in places of their own, of which there are no vectors."""
-SCALAR: Final = frozenset("pow log log2 log1p expm1 softplus erf gelu sin cos random".split())
+SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
 """Functions that are computed lane by lane."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attnc.backends.library import helpers
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
@@ -9,6 +11,20 @@ from attnc.backends.tvm.kernel import printed
 from attnc.backends.tvm.launch import Caller
 from attnc.ir.tiles import Plan
 from attnc.passes.tiling.counted import Counted
+
+MODULES: Final = (
+    "ctypes",
+    "hashlib",
+    "importlib.util",
+    "linecache",
+    "os",
+    "platform",
+    "shutil",
+    "subprocess",
+    "sys",
+    "tempfile",
+)
+"""What the helpers of a module import of Python's own."""
 
 
 def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
@@ -23,15 +39,21 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     inside = helpers("attnc.backends.tvm", "script.py", bodies)
-    own = helpers("attnc.backends.tvm", "runtime.py", bodies + wrapper)
+    building = helpers("attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside]))
+    own = helpers("attnc.backends.tvm", "runtime.py", "\n".join([bodies, wrapper, *building]))
+    own += building
     defined = {h.partition("(")[0] for h in own}
     shared = helpers("attnc.backends.triton", "runtime.py", "\n".join([wrapper, *own]))
     around = [*own, *(h for h in shared if not _is_defined(h, defined))]
-    lines = ["import ctypes", "import os", "import sys"]
+    lines = [f"import {name}" for name in MODULES]
     if "math." in wrapper or any("math." in h for h in around):
-        lines.insert(1, "import math")
+        lines.insert(MODULES.index("os"), "import math")
+    lines += ["from pathlib import Path"]
+    lines += ["", "import numpy as np"]
     lines += ["", 'os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))']
-    lines += ["", "import numpy as np", "import tvm", "from tvm.script import tirx as T"]
+    lines += [
+        "tvm = T = None  # the compiler, which `_imported` imports when a kernel is to be built"
+    ]
     parts = [
         *title(plan, options, notes, "TVM"),
         "",

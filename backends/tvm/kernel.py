@@ -57,7 +57,8 @@ class KernelText:
         """The text, with what it takes."""
         scope = self.scope
         count, programs = self._programs()
-        body = Body(scope)
+        body = Body(scope, depth=4)
+        turns, turn, workers = (scope.names.fresh(n) for n in ("turns", "turn", "workers"))
         body.statements(scope.kernel.body)
         tensors = tuple(body.memory.tensors.values())
         views = [self._view(t) for t in tensors]
@@ -73,12 +74,18 @@ class KernelText:
         lines = laid_out(f"def {self.function}({', '.join(['TYPE', 'FLOAT', 'LANES', *built])}):")
         lines += [INDENT + line for line in self._docstring()]
         lines += ["", f"{INDENT}@T.prim_func", f"{INDENT}def kernel("]
-        lines += [INDENT + line for line in self._arguments(tensors)]
+        lines += [INDENT + line for line in self._arguments(tensors, workers)]
         lines += [f"{INDENT}):"]
         inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
-        inner.append(f"for program in T.parallel({count}):")
-        deep = [*programs, *body.buffers.values()]
-        text = [INDENT * 2 + x for x in inner] + [INDENT * 3 + x for x in deep] + body.lines
+        inner += ['T.attr(T.int32(0), "pragma_import_llvm", _native(FLOAT, LANES))']
+        inner += [f'{turns} = T.alloc_buffer((1,), "int64")', f"{turns}[0] = 0"]
+        inner += [f"for worker in T.parallel(T.min({workers}, {count})):"]
+        each = [*body.buffers.values(), f'{turn} = T.alloc_buffer((1,), "int64")']
+        each += [f"{turn}[0] = _claimed({turns})", f"while {turn}[0] < {count}:"]
+        deep = [f"program: T.let = {turn}[0]", *programs]
+        after = INDENT * 4 + f"{turn}[0] = _claimed({turns})"
+        text = [INDENT * 2 + x for x in inner] + [INDENT * 3 + x for x in each]
+        text += [INDENT * 4 + x for x in deep] + body.lines + [after]
         lines += [x for line in text for x in laid_out(line)]
         lines += ["", f"{INDENT}return kernel"]
         return Printed(
@@ -104,7 +111,7 @@ class KernelText:
             f"data={tensor.data}{by}, align=1)"
         )
 
-    def _arguments(self, tensors: tuple[Tensor, ...]) -> list[str]:
+    def _arguments(self, tensors: tuple[Tensor, ...], workers: str) -> list[str]:
         """The lines of the arguments."""
         scope = self.scope
         lines = [f"{INDENT}{t.data}: T.handle({t.element})," for t in tensors]
@@ -118,6 +125,7 @@ class KernelText:
             shown = printer.expression(argument.value)
             note = "" if shown == argument.name else f"  # {shown}"
             lines.append(f"{INDENT}{argument.name}_given: T.float64,{note}")
+        lines.append(f"{INDENT}{workers}: T.int64,  # threads, each of which claims programs")
         return lines
 
     def _docstring(self) -> list[str]:

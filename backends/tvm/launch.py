@@ -10,8 +10,9 @@ from attnc.backends.triton.host import may_fail
 from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_name
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.tvm.kernel import Printed
+from attnc.backends.tvm.scope import LaneScope
 from attnc.ir.cascade import Input, Output
-from attnc.ir.printer import AND
+from attnc.ir.printer import AND, PRODUCT
 from attnc.ir.types import Kind
 
 KINDS = {
@@ -106,13 +107,16 @@ class Caller(Launcher):
             if scope.axis(axis).kind == "whole":
                 text = f"_whole({extent}, {'_lanes' if rows else 1})"
             else:
-                text = f"_tile({extent}, {'_lanes' if rows else 1}, 64)"
+                most = f"_shared({extent}, 64, {self._beside(scope)})" if rows else "64"
+                least = f"_few({extent}, _lanes)" if rows else "1"
+                text = f"_tile({extent}, {least}, {most})"
             lines.append(f"{name} = {text}")
         call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]
         call += [f"*_steps({self.tensor(t.name)})" for t in kernel.tensors if t.strides]
         call += [self._passed(v) for v in kernel.values if not scope.is_constant(v)]
         call += [self.host(size) for size in kernel.sizes]
         call += [self._hoisted(a.value) for a in kernel.hoists]
+        call.append("_workers()")
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
         types = ", ".join([kernel.name, "_type", "_float", "_lanes", *fixed])
         lines.append(f"_built({types})(")
@@ -120,6 +124,11 @@ class Caller(Launcher):
         lines += [INDENT + line for line in arguments]
         lines.append(")")
         return lines
+
+    def _beside(self, scope: LaneScope) -> str:
+        """How many programs there are at each tile."""
+        points = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
+        return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
 
 
 def _dtype(output: Output) -> str:

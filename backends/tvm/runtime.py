@@ -9,7 +9,6 @@ import os
 import sys
 
 import numpy as np
-import tvm
 
 _KERNEL = "kernel"
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -145,44 +144,6 @@ def _stored(element):
     return "uint16" if element == "bfloat16" else element
 
 
-_TARGET = []
-
-
-def _target():
-    """This machine, as TVM's code generator knows it."""
-    if not _TARGET:
-        of_system = tvm.get_global_func("target.llvm_get_system_cpu")
-        _TARGET.append(
-            tvm.target.Target({"kind": "llvm", "mcpu": of_system(), "fast-math-contract": True})
-        )
-    return _TARGET[0]
-
-
-def _vector(dtype):
-    """How many numbers a vector of this machine has."""
-    has = tvm.get_global_func("target.target_has_feature")
-    size = 64 if has("avx512f", _target()) else 32 if has("avx2", _target()) else 16
-    return size // (8 if dtype == "float64" else 4)
-
-
-def _whole(size, lanes):
-    """The size of a tile that holds all of an axis: a whole number of vectors."""
-    return max(1, -(-int(size) // lanes)) * lanes
-
-
-def _tile(size, least, most):
-    """The size of tiles along an axis: a power of two that is no more than needed."""
-    return max(least, min(most, 1 << max(0, int(size) - 1).bit_length()))
-
-
-_BUILT = {}
-
-
-def _built(kernel, *fixed):
-    """A kernel for some types and sizes, which is built when it is first asked for."""
-    key = (kernel, *fixed)
-    if key not in _BUILT:
-        function = kernel(*fixed)
-        module = tvm.compile(function, target=_target())
-        _BUILT[key] = module["kernel"]
-    return _BUILT[key]
+def _linked(path):
+    """A library whose names others that are loaded see."""
+    return ctypes.CDLL(path, ctypes.RTLD_GLOBAL)

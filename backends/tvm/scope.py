@@ -19,7 +19,17 @@ from attnc.ir.tiles import Carry, If, Kernel, Let, Load, Loop, Map, Plan, Statem
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.passes.tiling.context import Context
 
-RESERVED: Final = TAKEN | {"T", "tvm", "torch", "INDEX", "FLOAT", "TYPE", "LANES", "program"}
+RESERVED: Final = TAKEN | {
+    "T",
+    "tvm",
+    "torch",
+    "INDEX",
+    "FLOAT",
+    "TYPE",
+    "LANES",
+    "program",
+    "worker",
+}
 
 
 @dataclass

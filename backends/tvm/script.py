@@ -7,7 +7,28 @@ They take and give expressions of a lane, and are run when a kernel is built.
 import tvm
 from tvm.script import tirx as T
 
-_REGISTERS = 16
+from attnc.backends.tvm.build import _sums
+
+
+def _native(dtype, lanes):
+    """What TVM has no words for: to claim a program, and to add up the lanes of a vector."""
+    number, short = ("double", "f64") if dtype == "float64" else ("float", "f32")
+    vector, add = f"<{lanes} x {number}>", f"@llvm.vector.reduce.fadd.v{lanes}{short}"
+    return f"""define i64 @claim(ptr %turns) alwaysinline {{
+  %turn = atomicrmw add ptr %turns, i64 1 monotonic
+  ret i64 %turn
+}}
+declare {number} {add}({number}, {vector})
+define {number} @total({vector} %x) alwaysinline {{
+  %sum = call reassoc {number} {add}({number} -0.0, {vector} %x)
+  ret {number} %sum
+}}
+"""
+
+
+def _claimed(turns):
+    """The next program, which no other thread has."""
+    return T.call_extern("int64", "claim", T.address_of(turns[0]))
 
 
 def _kind(x):
@@ -191,34 +212,64 @@ def _rounded(x, element):
     return T.Cast(_kind(x), T.Cast(element, x))
 
 
-def _exp2(x):
-    """2 to a power, within 2 units in the last place in 32 bits: by a polynomial.
-
-    What is left when a whole exponent is taken off lies in [-1/2, 1/2]; the exponent is put back
-    in two steps, so that the least and the greatest results are right.
-    """
-    if _kind(x) != "float32":
-        return T.exp2(x)
-    x = T.bind(x)
-    x = T.Select(x < T.float32(-151), T.float32(-151), T.Select(x > 129, T.float32(129), x))
-    x = T.bind(x)
-    whole = T.bind(T.floor(x + T.float32(0.5)))
-    r = T.bind(x - whole)
-    y = T.float32(1.535336188319500e-4)
-    for c in (
-        1.339887440266574e-3,
-        9.618437357674640e-3,
-        5.550332471162809e-2,
-        2.402264791363012e-1,
-        6.931472028550421e-1,
-        1.0,
-    ):
-        y = y * r + T.float32(c)
-    n = T.bind(T.Cast("int32", whole))
-    half = T.bind(T.shift_right(n, T.int32(1)))
-    for power in (half, n - half):
-        y = y * T.reinterpret("float32", T.shift_left(power + 127, T.int32(23)))
+def _polynomial(x, coefficients):
+    """A polynomial of a number, the highest power first."""
+    y = T.Cast(_kind(x), coefficients[0])
+    for c in coefficients[1:]:
+        y = y * x + T.Cast(_kind(x), c)
     return y
+
+
+_EXP2 = {
+    "float32": (
+        0.00030691560823470354,
+        0.002679985947906971,
+        0.019236978143453598,
+        0.11100657284259796,
+        0.48045292496681213,
+        1.3862943649291992,
+        2.0,
+    ),
+    "float64": (
+        8.870704703729767e-10,
+        1.4148208683655033e-08,
+        2.0356395117692858e-07,
+        2.643086619461515e-06,
+        3.050546698219218e-05,
+        0.0003080706092499764,
+        0.0026667116293577547,
+        0.019236258215176695,
+        0.11100821732963985,
+        0.4804530139182031,
+        1.3862943611198906,
+        2.0,
+    ),
+}
+
+
+def _exp2(x):
+    """2 to a power, within 0.93 units in the last place, 0.98 in 64 bits; below 2**-125.5 it is 0.
+
+    In 64 bits, below 2**-1021.5. What is left when a whole exponent is taken off lies in
+    [-1/2, 1/2], where a polynomial gives twice its power; the exponent is added to its bits.
+    """
+    wide = _kind(x) == "float64"
+    low, high, bias, shift = (-1022, 1025, 1022, 52) if wide else (-126, 129, 126, 23)
+    magic, bits = (6755399441055744.0, "int64") if wide else (12582912.0, "int32")
+
+    def number(n):
+        return T.Cast(_kind(x), n)
+
+    x = T.bind(x)
+    x = T.bind(T.Select(x < number(low), number(low), x))
+    x = T.bind(T.Select(x > number(high), number(high), x))
+    whole = T.bind(T.floor(x + number(0.5)))
+    fraction = T.bind(x - whole)
+    twice = _polynomial(fraction, _EXP2["float64" if wide else "float32"])
+    whole = T.reinterpret(bits, whole + number(magic))
+    return twice * T.reinterpret(
+        _kind(x), T.shift_left(whole + T.Cast(bits, bias), T.Cast(bits, shift))
+    )
 
 
 def _exp(x):
@@ -242,14 +293,60 @@ def _exp(x):
     return y
 
 
+def _mantissa(x):
+    """The exponent of a number as a float, and its mantissa, between the roots of 1/2 and 2."""
+    kind, wide = _kind(x), _kind(x) == "float64"
+    bits, shift, root = ("int64", 52, 0x3FE6A09E667F3BCD) if wide else ("int32", 23, 0x3F3504F3)
+    least, up = (2.0**-1022, 54) if wide else (2.0**-126, 25)
+
+    def number(n):
+        return T.Cast(bits, n)
+
+    tiny = x < T.Cast(kind, least)
+    whole = T.bind(T.reinterpret(bits, T.Select(tiny, x * T.Cast(kind, 2.0**up), x)))
+    exponent = T.bind(T.shift_right(whole - number(root), number(shift)))
+    mantissa = T.reinterpret(kind, whole - T.shift_left(exponent, number(shift)))
+    return T.Cast(kind, exponent - T.Select(tiny, number(up), number(0))), mantissa
+
+
+def _near_one(m):
+    """The logarithm of a mantissa: what it has above 1, and what of that is too much.
+
+    By the series of the inverse hyperbolic tangent of (m - 1) / (m + 1).
+    """
+    f = T.bind(m - 1.0)
+    s = T.bind(f / (m + 1.0))
+    z = T.bind(s * s)
+    terms = 11 if _kind(m) == "float64" else 5
+    tail = z * _polynomial(z, [2.0 / (2 * n + 1) for n in range(terms, 0, -1)])
+    half = T.bind(f * f * 0.5)
+    return f, half, T.bind(s * (half + tail))
+
+
+def _outside(x, found):
+    """A logarithm, where a number has none, too."""
+    inf = T.Cast(_kind(x), float("inf"))
+    found = T.Select(x > 0.0, T.Select(x == inf, inf, found), T.Cast(_kind(x), float("nan")))
+    return T.Select(x == 0.0, 0.0 - inf, T.Select(_nan(x), x, found))
+
+
 def _log2(x):
-    """The binary logarithm."""
-    return T.log2(x)
+    """The binary logarithm, within 2 units in the last place."""
+    x = T.bind(x)
+    exponent, mantissa = _mantissa(x)
+    f, half, rest = _near_one(T.bind(mantissa))
+    return _outside(x, exponent + (f - (half - rest)) * 1.4426950408889634)
 
 
 def _log(x):
-    """The natural logarithm."""
-    return T.log(x)
+    """The natural logarithm, within 1 unit in the last place."""
+    x = T.bind(x)
+    exponent, mantissa = _mantissa(x)
+    f, half, rest = _near_one(T.bind(mantissa))
+    high, low = 0.693145751953125, 1.428606820309417e-06  # of log(2)
+    if _kind(x) == "float64":
+        high, low = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+    return _outside(x, exponent * high - ((half - (rest + exponent * low)) - f))
 
 
 def _expm1(x):
@@ -261,8 +358,12 @@ def _expm1(x):
 
 
 def _log1p(x):
-    """log(1 + x), also where x is small."""
-    u = 1.0 + x
+    """log(1 + x), also where x is small.
+
+    The sum goes by way of its bits: TVM takes 1 from it as if it were exact.
+    """
+    bits = "int64" if _kind(x) == "float64" else "int32"
+    u = T.reinterpret(_kind(x), T.reinterpret(bits, 1.0 + x))
     near = _log(u) * x / (u - 1.0)
     return T.Select(u == 1.0, x, T.Select(T.abs(x) < 1.0, near, _log(u)))
 
@@ -396,8 +497,8 @@ def _uniform(state):
 
 def _block(rows, columns, lanes):
     """How many rows and vectors of columns a product computes at once, in registers."""
-    vectors = next(v for v in (4, 3, 2, 1) if columns % (v * lanes) == 0)
-    most = max(1, _REGISTERS // vectors)
+    vectors = next(v for v in (4, 3, 2, 1) if v * 2 <= _sums() and columns % (v * lanes) == 0)
+    most = max(1, _sums() // vectors)
     return next(r for r in range(min(most, rows), 0, -1) if rows % r == 0), vectors
 
 
@@ -411,19 +512,31 @@ def _held(high, vectors, lanes, dtype):
     return [T.alloc_buffer((vectors,), f"{dtype}x{lanes}") for _ in range(high)]
 
 
-def _begun(held, c, i, j, lanes, dtype, onto):
-    """Rows of vectors at what is there, or at 0."""
+def _each(size):
+    """A loop over lanes as vectors, if there are several."""
+    return T.vectorized(size) if size > 1 else T.serial(size)
+
+
+def _either(condition, a, b):
+    """One of two, told when a kernel is built."""
+    return a if condition else b
+
+
+def _begun(held, begin, i, j, lanes, dtype):
+    """Rows of vectors at what a function gives, or at 0."""
     for r, row in enumerate(held):
         for v in range(int(row.shape[0])):
-            zero = T.broadcast(T.Cast(dtype, 0), lanes)
-            T.buffer_store(row, _vectors(c, i + r, j + v * lanes, lanes) if onto else zero, [v])
+            x = T.broadcast(T.Cast(dtype, 0), lanes)
+            if begin is not None:
+                x = begin(i + r, T.ramp(j + v * lanes, 1, lanes))
+            T.buffer_store(row, x, [v])
 
 
-def _added(held, a, b, i, j, k, lanes, turned):
+def _added(held, a, b, i, j, k, lanes):
     """Adds the products of a column of `a` and a row of `b` to rows of vectors."""
     vectors = [T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]))]
     for r, row in enumerate(held):
-        x = T.bind(T.broadcast(a[k, i + r] if turned else a[i + r, k], lanes))
+        x = T.bind(T.broadcast(a(i + r, k), lanes))
         for v, y in enumerate(vectors):
             T.buffer_store(row, row[v] + x * y, [v])
 
@@ -435,18 +548,84 @@ def _put(held, c, i, j, lanes):
             T.buffer_store(c, row[v], [i + r, T.ramp(j + v * lanes, 1, lanes)])
 
 
-@T.inline
-def _dot(c, a, b, rows, columns, inner, lanes, dtype, onto, turned):
-    """`c[i, j] = sum over k of a[i, k] * b[k, j]`, or onto what is there; `turned`: of `a[k, i]`.
+def _placed(stored, dtype, columns, lanes):
+    """Whether numbers of an operand are read in memory: one by one, and as they lie there."""
+    return stored == dtype and columns >= lanes
 
-    A few rows and vectors of columns are kept in registers.
+
+def _dot(c, a, b, rows, columns, inner, lanes, dtype, begin, turned):
+    """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b[k, j]`; without a `begin`, the sum.
+
+    A few rows and vectors of columns are kept in registers. Where columns make no vector, vectors
+    go along that axis of `a` that lies last in memory: its rows, if it is `turned`.
     """
-    high = T.meta_var(_block(rows, columns, lanes)[0])
-    vectors = T.meta_var(_block(rows, columns, lanes)[1])
-    for i in range(rows // high):
-        for j in range(columns // (vectors * lanes)):
-            held = T.meta_var(_held(high, vectors, lanes, dtype))
-            _begun(held, c, i * high, j * vectors * lanes, lanes, dtype, onto)
-            for k in range(inner):
-                _added(held, a, b, i * high, j * vectors * lanes, k, lanes, turned)
-            _put(held, c, i * high, j * vectors * lanes, lanes)
+    if columns >= lanes:
+        high, vectors = _block(rows, columns, lanes)
+        with T.serial(rows // high) as row, T.serial(columns // (vectors * lanes)) as column:
+            i, j = row * high, column * vectors * lanes
+            held = _held(high, vectors, lanes, dtype)
+            _begun(held, begin, i, j, lanes, dtype)
+            with T.serial(inner) as k:
+                _added(held, a, b, i, j, k, lanes)
+            _put(held, c, i, j, lanes)
+        return
+    start = begin or (lambda i, j: T.Cast(dtype, 0))
+    with T.serial(columns) as j:
+        if turned:
+            _down(c, a, b, rows, inner, j, lanes, dtype, start)
+        else:
+            _along(c, a, b, rows, inner, j, lanes, dtype, start)
+
+
+def _flat(buffer):
+    """A tile as one row of numbers, of which vectors are taken at any distance."""
+    size = 1
+    for extent in buffer.shape:
+        size *= int(extent)
+    return T.decl_buffer((size,), buffer.dtype, data=buffer.data)
+
+
+def _down(c, a, b, rows, inner, j, lanes, dtype, start):
+    """A column of a product, in vectors of rows."""
+    with T.serial(rows) as i:
+        T.buffer_store(c, start(i, j), [i, j])
+    flat, columns = _flat(c), int(c.shape[1])
+    vectors = next(v for v in (4, 3, 2, 1) if rows // lanes % v == 0)
+    with T.serial(rows // lanes // vectors) as block:
+        (held,) = _held(1, vectors, lanes, dtype)
+        first = [(block * vectors + v) * lanes for v in range(vectors)]
+        places = [T.ramp(i * columns + j, columns, lanes) for i in first]
+        for v, place in enumerate(places):
+            T.buffer_store(held, flat[place], [v])
+        with T.serial(inner) as k:
+            x = T.bind(T.broadcast(b[k, j], lanes))
+            for v, i in enumerate(first):
+                T.buffer_store(held, held[v] + a(T.ramp(i, 1, lanes), k) * x, [v])
+        for v, place in enumerate(places):
+            T.buffer_store(flat, held[v], [place])
+    with T.serial(rows % lanes) as rest, T.serial(inner) as k:
+        i = rows // lanes * lanes + rest
+        T.buffer_store(c, c[i, j] + a(i, k) * b[k, j], [i, j])
+
+
+def _along(c, a, b, rows, inner, j, lanes, dtype, start):
+    """A column of a product, in vectors of what is added up."""
+    flat, columns = _flat(b), int(b.shape[1])
+    high = next(r for r in (4, 2, 1) if rows % r == 0)
+    with T.serial(rows // high) as row:
+        held = _held(high, 1, lanes, dtype)
+        for r in held:
+            T.buffer_store(r, T.broadcast(T.Cast(dtype, 0), lanes), [0])
+        with T.serial(inner // lanes) as part:
+            k = part * lanes
+            x = T.bind(flat[T.ramp(k * columns + j, columns, lanes)])
+            for i, r in enumerate(held):
+                T.buffer_store(r, r[0] + a(row * high + i, T.ramp(k, 1, lanes)) * x, [0])
+        for i, r in enumerate(held):
+            x = T.call_extern(dtype, "total", r[0]) + start(row * high + i, j)
+            T.buffer_store(c, x, [row * high + i, j])
+        with T.serial(inner % lanes) as rest:
+            k = inner // lanes * lanes + rest
+            for i in range(high):
+                x = c[row * high + i, j] + a(row * high + i, k) * b[k, j]
+                T.buffer_store(c, x, [row * high + i, j])

@@ -1,0 +1,239 @@
+# mypy: ignore-errors
+"""Helpers that build kernels and keep them; those that a module uses are copied into it.
+
+What was built before is found on disk, so that the compiler is imported only where it is needed.
+"""
+
+import hashlib
+import importlib.util
+import linecache
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from attnc.backends.tvm.runtime import _linked
+
+tvm = T = None  # the compiler, and its script, once `_imported`
+
+_KNOWN = {}
+
+
+def _imported():
+    """Imports the compiler, if nothing has."""
+    global tvm, T
+    import tvm as found
+    from tvm.script import tirx
+
+    tvm, T = found, tirx
+
+
+def _processor():
+    """What this machine's processor is and can, as the system says it; it may say nothing."""
+    if "processor" not in _KNOWN:
+        words = []
+        try:
+            with Path("/proc/cpuinfo").open() as file:
+                first = file.read(65536).partition("\n\n")[0]
+        except OSError:
+            first = ""
+        for line in first.splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("vendor_id", "cpu family", "model", "model name", "CPU part"):
+                words.append(f"{key.strip()}={value.strip()}")
+            elif key.strip() in ("flags", "Features"):
+                words += value.split()
+        _KNOWN["processor"] = frozenset([platform.machine(), *words])
+    return _KNOWN["processor"]
+
+
+def _has(feature):
+    """Whether vectors have a feature, by LLVM's name, which is the system's as well."""
+    if len(_processor()) > 1:
+        return feature in _processor()
+    _imported()
+    return bool(tvm.get_global_func("target.target_has_feature")(feature, _target()))
+
+
+def _vector(dtype):
+    """How many numbers a vector of this machine has."""
+    size = 64 if _has("avx512f") else 32 if _has("avx2") else 16
+    return size // (8 if dtype == "float64" else 4)
+
+
+def _sums():
+    """How many sums in vectors the registers hold, beside what is added."""
+    many = _has("avx512f") or platform.machine() in ("aarch64", "arm64")
+    return 16 if many else 8
+
+
+def _workers():
+    """How many threads work."""
+    return max(1, int(os.environ["TVM_NUM_THREADS"]))
+
+
+def _whole(size, lanes):
+    """The size of a tile that holds all of an axis: a whole number of vectors."""
+    return max(1, -(-int(size) // lanes)) * lanes
+
+
+def _tile(size, least, most):
+    """The size of tiles along an axis: a power of two that is no more than needed."""
+    return max(least, min(most, 1 << max(0, int(size) - 1).bit_length()))
+
+
+def _few(size, lanes):
+    """The least tile along rows: a vector, unless most of it would be idle."""
+    return lanes if size * 4 > lanes else 1
+
+
+def _shared(size, most, others):
+    """The most that tiles shall have so that each thread finds one; `others`: tiles beside them."""
+    while most > 1 and 0 < -(-int(size) // most) * int(others) < _workers():
+        most //= 2
+    return most
+
+
+_BUILT = {}
+
+
+def _built(kernel, *fixed):
+    """A kernel for some types and sizes, which is built when it is first asked for."""
+    key = (kernel, *fixed)
+    if key not in _BUILT:
+        place = _place(kernel, fixed)
+        module = None if place is None else _found(place)
+        if module is None:
+            module = _made(kernel, fixed, place)
+        _BUILT[key] = module["kernel"]
+    return _BUILT[key]
+
+
+def _target():
+    """This machine, as the compiler knows it."""
+    if "target" not in _KNOWN:
+        of_system = tvm.get_global_func("target.llvm_get_system_cpu")
+        _KNOWN["target"] = tvm.target.Target(
+            {"kind": "llvm", "mcpu": of_system(), "fast-math-contract": True}
+        )
+    return _KNOWN["target"]
+
+
+def _passes():
+    """The passes that a kernel needs: it has no blocks, and no types that processors lack."""
+    of = tvm.tirx.transform
+    chosen = [
+        of.FlattenBuffer(),
+        of.VectorizeLoop(True),
+        of.StorageRewrite(),  # room is made once a thread
+        of.UnrollLoop(),
+        of.StmtSimplify(),
+        of.AnnotateEntryFunc(),
+        of.SplitHostDevice(),
+        of.MakePackedAPI(),
+    ]
+    ends = tvm.tirx.compilation_pipeline
+    return (
+        tvm.ir.transform.Sequential(chosen),
+        ends.finalize_host_passes,
+        ends.finalize_device_passes,
+    )
+
+
+def _made(kernel, fixed, place):
+    """A kernel that is built now, and kept."""
+    _imported()
+    tvm.tirx.compilation_pipeline.register_tir_pipeline("attnc", _passes)
+    module = tvm.tirx.build(kernel(*fixed), _target(), pipeline="attnc")
+    linker = None if place is None else shutil.which("ld")
+    if linker is None:
+        return module
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _ours(place.parent):
+            return module
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix="tvm") as folder:
+            unit, made = Path(folder, "kernel.o"), Path(folder, "kernel.so")
+            module.write_to_file(str(unit), "o")
+            subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
+            data = made.read_bytes()
+            made.write_bytes(data + hashlib.sha256(data).digest())
+            made.replace(place)
+        _swept(place.parent)
+    except (OSError, subprocess.CalledProcessError):
+        return module  # trouble with the disk or the linker: it is not kept
+    return _found(place) or module
+
+
+def _place(kernel, fixed):
+    """Where a kernel is kept: by its module, what it is built for, the machine and the compiler.
+
+    In a folder of the user's: `ATTNC_CACHE`, else where the system keeps such; nowhere if
+    `ATTNC_CACHE` is empty or `off`, if the module has no text, or if there is no compiler.
+    """
+    chosen = os.environ.get("ATTNC_CACHE")
+    if sys.platform != "linux" or chosen in ("", "off"):
+        return None
+    path = kernel.__code__.co_filename
+    text = "".join(linecache.getlines(path, globals()))
+    root = _root()
+    if not text or root is None or len(_processor()) < 2:
+        return None
+    folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "attnc"))
+    folder = folder.expanduser().absolute()
+    status = root.stat()
+    facts = [text, kernel.__name__, *fixed, sorted(_processor())]
+    facts += [str(root), status.st_size, status.st_mtime_ns, sys.version]
+    name = hashlib.sha256(repr(facts).encode()).hexdigest()
+    return folder / f"tvm-{name}.so"
+
+
+def _root():
+    """The file of the compiler's runtime."""
+    if "root" not in _KNOWN:
+        found = importlib.util.find_spec("tvm")
+        places = found.submodule_search_locations if found else ()
+        files = [Path(place, "lib", "libtvm_runtime.so") for place in places]
+        _KNOWN["root"] = next((f for f in files if f.exists()), None)
+    return _KNOWN["root"]
+
+
+def _ours(path):
+    """Whether only this user and root can have written to it: what it holds is run."""
+    status = path.stat()
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+
+
+def _found(place):
+    """A kernel that was kept; None where there is none that is whole and ours."""
+    try:
+        if not (_ours(place.parent) and _ours(place)):
+            return None
+        data = place.read_bytes()
+        if hashlib.sha256(data[:-32]).digest() != data[-32:]:
+            return None
+        os.utime(place)
+    except OSError:
+        return None
+    import tvm_ffi
+
+    if "runtime" not in _KNOWN:
+        _KNOWN["runtime"] = _linked(str(_root()))
+    return tvm_ffi.load_module(str(place))
+
+
+def _swept(folder):
+    """Removes what was longest unused, where kernels take more than 256 MiB."""
+    kept = []
+    for path in folder.glob("tvm-*.so"):
+        status = path.stat()
+        kept.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in kept)
+    for _, size, path in sorted(kept):
+        if total <= 2**28:
+            break
+        path.unlink(missing_ok=True)
+        total -= size

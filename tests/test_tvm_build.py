@@ -1,0 +1,75 @@
+"""The TVM backend: kernels that are built are kept, and threads share programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnc.api import Device, emit
+from attnc.modules import function_of
+from tests import examples
+from tests.test_gallery import facts
+
+pytest.importorskip("tvm")
+
+
+def made(name: str, label: str) -> Any:
+    """The function of an example's module, which has built nothing yet."""
+    text = emit(facts(name), backend="tvm", dtype=None, static={}, device=Device())
+    return function_of(text, label)
+
+
+def drawn() -> list[np.ndarray]:
+    """Inputs of rows that are uneven in work."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((1, 3, n, 8)).astype("f4") for n in (150, 170, 170)]
+
+
+def test_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was built is found again, unless a byte of it or the folder's rights have changed."""
+    assert "causal" in examples.NAMES
+    folder = tmp_path / "kept"
+    monkeypatch.setenv("ATTNC_CACHE", str(folder))
+    inputs = drawn()
+    first = made("causal", "tvm_kept")
+    wanted = first(*inputs)
+    (kept,) = folder.iterdir()
+
+    def rebuilt() -> bool:
+        again = made("causal", "tvm_kept")
+        count: list[int] = []
+        building = again.__globals__["_made"]
+        again.__globals__["_made"] = lambda *a: (count.append(1), building(*a))[1]
+        assert np.array_equal(again(*inputs), wanted)
+        return bool(count)
+
+    assert not rebuilt()
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.unlink()  # the process has it mapped
+    kept.write_bytes(data)
+    assert rebuilt()
+    assert not rebuilt()
+    folder.chmod(0o777)
+    assert rebuilt()
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    assert rebuilt()
+    assert [p.name for p in folder.iterdir()] == [kept.name]
+
+
+def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads there are, and whatever they claim, the bits are the same."""
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    function = made("causal", "tvm_threads")
+    inputs = drawn()
+    tile = function.__globals__["_tile"]
+    function.__globals__["_tile"] = lambda size, least, most: tile(size, least, least)
+    found = []
+    for workers in (1, 2, 4):
+        function.__globals__["_workers"] = lambda workers=workers: workers
+        found.append(function(*inputs))
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
