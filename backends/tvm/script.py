@@ -509,7 +509,17 @@ def _vectors(buffer, i, j, lanes):
 
 def _held(high, vectors, lanes, dtype):
     """Room for a few rows of vectors: small enough, each, to be kept in registers."""
-    return [T.alloc_buffer((vectors,), f"{dtype}x{lanes}") for _ in range(high)]
+    return [T.alloc_buffer((vectors * lanes,), dtype) for _ in range(high)]
+
+
+def _nth(row, v, lanes):
+    """A vector of a row."""
+    return row[T.ramp(v * lanes, 1, lanes)]
+
+
+def _keep(row, v, x, lanes):
+    """Makes a vector of a row what is given."""
+    T.buffer_store(row, x, [T.ramp(v * lanes, 1, lanes)])
 
 
 def _each(size):
@@ -525,27 +535,27 @@ def _either(condition, a, b):
 def _begun(held, begin, i, j, lanes, dtype):
     """Rows of vectors at what a function gives, or at 0."""
     for r, row in enumerate(held):
-        for v in range(int(row.shape[0])):
+        for v in range(int(row.shape[0]) // lanes):
             x = T.broadcast(T.Cast(dtype, 0), lanes)
             if begin is not None:
                 x = begin(i + r, T.ramp(j + v * lanes, 1, lanes))
-            T.buffer_store(row, x, [v])
+            _keep(row, v, x, lanes)
 
 
 def _added(held, a, b, i, j, k, lanes):
     """Adds the products of a column of `a` and a row of `b` to rows of vectors."""
-    vectors = [T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]))]
+    vectors = [T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]) // lanes)]
     for r, row in enumerate(held):
         x = T.bind(T.broadcast(a(i + r, k), lanes))
         for v, y in enumerate(vectors):
-            T.buffer_store(row, row[v] + x * y, [v])
+            _keep(row, v, _nth(row, v, lanes) + x * y, lanes)
 
 
 def _put(held, c, i, j, lanes):
     """Puts rows of vectors into a tile."""
     for r, row in enumerate(held):
-        for v in range(int(row.shape[0])):
-            T.buffer_store(c, row[v], [i + r, T.ramp(j + v * lanes, 1, lanes)])
+        for v in range(int(row.shape[0]) // lanes):
+            T.buffer_store(c, _nth(row, v, lanes), [i + r, T.ramp(j + v * lanes, 1, lanes)])
 
 
 def _placed(stored, dtype, columns, lanes):
@@ -596,13 +606,13 @@ def _down(c, a, b, rows, inner, j, lanes, dtype, start):
         first = [(block * vectors + v) * lanes for v in range(vectors)]
         places = [T.ramp(i * columns + j, columns, lanes) for i in first]
         for v, place in enumerate(places):
-            T.buffer_store(held, flat[place], [v])
+            _keep(held, v, flat[place], lanes)
         with T.serial(inner) as k:
             x = T.bind(T.broadcast(b[k, j], lanes))
             for v, i in enumerate(first):
-                T.buffer_store(held, held[v] + a(T.ramp(i, 1, lanes), k) * x, [v])
+                _keep(held, v, _nth(held, v, lanes) + a(T.ramp(i, 1, lanes), k) * x, lanes)
         for v, place in enumerate(places):
-            T.buffer_store(flat, held[v], [place])
+            T.buffer_store(flat, _nth(held, v, lanes), [place])
     with T.serial(rows % lanes) as rest, T.serial(inner) as k:
         i = rows // lanes * lanes + rest
         T.buffer_store(c, c[i, j] + a(i, k) * b[k, j], [i, j])
@@ -615,14 +625,15 @@ def _along(c, a, b, rows, inner, j, lanes, dtype, start):
     with T.serial(rows // high) as row:
         held = _held(high, 1, lanes, dtype)
         for r in held:
-            T.buffer_store(r, T.broadcast(T.Cast(dtype, 0), lanes), [0])
+            _keep(r, 0, T.broadcast(T.Cast(dtype, 0), lanes), lanes)
         with T.serial(inner // lanes) as part:
             k = part * lanes
             x = T.bind(flat[T.ramp(k * columns + j, columns, lanes)])
             for i, r in enumerate(held):
-                T.buffer_store(r, r[0] + a(row * high + i, T.ramp(k, 1, lanes)) * x, [0])
+                y = a(row * high + i, T.ramp(k, 1, lanes))
+                _keep(r, 0, _nth(r, 0, lanes) + y * x, lanes)
         for i, r in enumerate(held):
-            x = T.call_extern(dtype, "total", r[0]) + start(row * high + i, j)
+            x = T.call_extern(dtype, "total", _nth(r, 0, lanes)) + start(row * high + i, j)
             T.buffer_store(c, x, [row * high + i, j])
         with T.serial(inner % lanes) as rest:
             k = inner // lanes * lanes + rest
