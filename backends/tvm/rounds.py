@@ -43,7 +43,8 @@ class Rounds:
         self.end = high.text
         if part.step == Int(1) and not self.loop.backward:
             step = "" if self.tile == "1" else f", step={self.tile}"
-            self.line = f"for {self.counter} in T.serial({low.text}, {high.text}{step}):"
+            begin = f"T.int64({low.text})" if low.literal else low.text
+            self.line = f"for {self.counter} in T.serial({begin}, {high.text}{step}):"
             return
         stride = self.tile
         if part.step != Int(1):

@@ -36,12 +36,20 @@ def _kind(x):
     return str(x.ty)
 
 
+def _sealed(x):
+    """A float by its bits: TVM's arithmetic of choices, meant for integers, fails on those of
+    floats that are subtracted."""
+    if not _kind(x).startswith("float"):
+        return x
+    return T.reinterpret(_kind(x), T.reinterpret(_kind(x).replace("float", "int"), x))
+
+
 def _where(condition, a, b):
     """`a` where a condition holds, else `b`; numbers take the type of what they stand beside."""
     if isinstance(condition, bool):
         return a if condition else b
     a, b = _alike(a, b)
-    return T.Select(condition, a, b)
+    return _sealed(T.Select(condition, a, b))
 
 
 def _alike(a, b):
@@ -63,8 +71,10 @@ def _differ(a, b):
 
 
 def _negative(x):
-    """A number with its sign turned."""
-    return x * tvm.tirx.const(-1.0, _kind(x))
+    """A float with its sign turned, which is its first bit."""
+    bits = _kind(x).replace("float", "int")
+    sign = tvm.tirx.const(-(2 ** (int(bits[3:]) - 1)), bits)
+    return T.reinterpret(_kind(x), T.bitwise_xor(T.reinterpret(bits, x), sign))
 
 
 def _nan(x):
@@ -79,13 +89,13 @@ def _nan(x):
 def _larger(a, b):
     """The larger of two; NaN is passed on."""
     a, b = map(T.bind, _alike(a, b))
-    return T.Select(a > b, a, T.Select(_nan(a), a, b))
+    return _sealed(T.Select(a > b, a, T.Select(_nan(a), a, b)))
 
 
 def _smaller(a, b):
     """The smaller of two; NaN is passed on."""
     a, b = map(T.bind, _alike(a, b))
-    return T.Select(a < b, a, T.Select(_nan(a), a, b))
+    return _sealed(T.Select(a < b, a, T.Select(_nan(a), a, b)))
 
 
 def _over(a, b):
@@ -353,7 +363,7 @@ def _expm1(x):
     """exp(x) - 1, also where x is small."""
     u = _exp(x)
     near = (u - 1.0) * x / _log(u)
-    plain = T.Select(T.And(T.abs(x) < 1.0, u > 0.0), near, u - 1.0)
+    plain = T.Select(T.And(_abs(x) < 1.0, u > 0.0), near, u - 1.0)
     return T.Select(u == 1.0, x, plain)
 
 
@@ -365,7 +375,7 @@ def _log1p(x):
     bits = "int64" if _kind(x) == "float64" else "int32"
     u = T.reinterpret(_kind(x), T.reinterpret(bits, 1.0 + x))
     near = _log(u) * x / (u - 1.0)
-    return T.Select(u == 1.0, x, T.Select(T.abs(x) < 1.0, near, _log(u)))
+    return T.Select(u == 1.0, x, T.Select(_abs(x) < 1.0, near, _log(u)))
 
 
 def _sqrt(x):
@@ -383,7 +393,7 @@ def _tanh(x):
 
     In 32 bits (coefficients of Cephes, S. Moshier); in 64, without cancellation.
     """
-    y = T.abs(x)
+    y = _abs(x)
     large = 1.0 - 2.0 / (_exp2(y * 2.885390081777927) + 1.0)
     if _kind(x) == "float64":
         e = _expm1(2.0 * y)
@@ -414,7 +424,7 @@ def _silu(x):
 
 def _softplus(x):
     """log(1 + exp(x))."""
-    return T.Select(x > 0, x, T.Cast(_kind(x), 0)) + _log1p(_exp(0.0 - T.abs(x)))
+    return T.Select(x > 0, x, T.Cast(_kind(x), 0)) + _log1p(_exp(0.0 - _abs(x)))
 
 
 def _erf(x):
@@ -443,8 +453,13 @@ def _sine(x, quarters, dtype):
 
 
 def _abs(x):
-    """The size of a number."""
-    return T.Select(x < 0, 0 - x, x) if _kind(x).startswith("int") else T.abs(x)
+    """The size of a number: of a float, its bits without the sign."""
+    kind = _kind(x)
+    if kind.startswith("int"):
+        return T.Select(x < 0, 0 - x, x)
+    bits = kind.replace("float", "int")
+    most = tvm.tirx.const(2 ** (int(bits[3:]) - 1) - 1, bits)
+    return T.reinterpret(kind, T.bitwise_and(T.reinterpret(bits, x), most))
 
 
 def _sign(x):
@@ -544,7 +559,9 @@ def _begun(held, begin, i, j, lanes, dtype):
 
 def _added(held, a, b, i, j, k, lanes):
     """Adds the products of a column of `a` and a row of `b` to rows of vectors."""
-    vectors = [T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]) // lanes)]
+    vectors = [
+        T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]) // lanes)
+    ]
     for r, row in enumerate(held):
         x = T.bind(T.broadcast(a(i + r, k), lanes))
         for v, y in enumerate(vectors):
