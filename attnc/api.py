@@ -131,7 +131,8 @@ def compile(  # noqa: A001
     `backend` is `numpy`, which follows the text, or `triton`, whose kernels are derived. `dtype`
     (f16, bf16, f32, f64) fixes the element type of tensors that declare none, else it is taken from
     each call. `static` fixes parameters. With `triton`, `target` (cuda:80, cuda:90, cuda:100,
-    hip:gfx942) fixes the device, else each call tells, and `nonfinite="exact"` confines what is not
+    hip:gfx942) fixes the device, else each call tells (with `tvm` it is llvm, opencl, webgpu, metal
+    or cuda), and `nonfinite="exact"` confines what is not
     finite to those results that read it; `precision="tf32"` multiplies f32 matrices with fewer
     digits, and faster. Raises `SpecError` for a spec that is not valid, or that
     the backend cannot print, and `UsageError` for a choice that does not fit it.
@@ -160,9 +161,6 @@ class Device:
     """Those at which passes compare costs."""
 
     def __post_init__(self) -> None:
-        if self.target is not None and self.target not in TARGETS:
-            listed = ", ".join(TARGETS)
-            raise UsageError(f"no target is called '{self.target}'; there are {listed}")
         if self.nonfinite not in ("fast", "exact"):
             raise UsageError(f"nonfinite is fast or exact, not '{self.nonfinite}'")
         if self.precision not in ("ieee", "tf32"):
@@ -198,6 +196,7 @@ def emit(
         if device.asked:
             raise UsageError(f"the backend {backend} follows the text; it has no devices")
         return BACKENDS[backend](facts, options)
+    check_target(device.target, backend)
     return _for_device(facts, backend, options, device, source)
 
 
@@ -217,6 +216,13 @@ def _for_device(
         raise refused(error, source) from None
     except NotPrinted as error:
         raise unprinted(error, backend, source) from None
+
+
+def check_target(target: str | None, backend: str) -> None:
+    """Raises `UsageError` unless a backend prints for a device."""
+    if target is not None and target not in TARGETS[backend]:
+        listed = ", ".join(TARGETS[backend])
+        raise UsageError(f"no target is called '{target}'; there are {listed}")
 
 
 def check_dtype(dtype: str) -> None:
@@ -294,6 +300,7 @@ def explain(
     from attnc.tile_data import sizes_of
 
     check_dtype(dtype)
+    check_target(target, "triton")
     given = sizes_of(facts, data or {}, sizes or {})
     device = Device(target, sizes=given)
     found = explanation(facts, given, dtype, source, Asked(tiles or {}, data or {}))

@@ -12,8 +12,11 @@ from attnc.version import VERSION
 DTYPES: Final = ("f16", "bf16", "f32", "f64")
 """The floating types a kernel can have."""
 
-TARGETS: Final = ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942")
-"""The devices that a kernel can be printed for."""
+TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "triton": ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942"),
+    "tvm": ("llvm", "opencl", "webgpu", "metal", "cuda"),
+}
+"""The devices that each backend can print a kernel for."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         metavar="DEVICE",
-        help="with triton: cuda:80, cuda:90, cuda:100 or hip:gfx942 (default: told by each call)",
+        help="with triton: cuda:80, cuda:90, cuda:100 or hip:gfx942 (default: told by each call); "
+        "with tvm: llvm, for CPUs (default), opencl, webgpu, metal or cuda",
     )
     parser.add_argument(
         "--nonfinite",

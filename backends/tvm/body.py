@@ -477,10 +477,12 @@ class Body:
         buffer = next((b for b in scope.plan.buffers if b.name == item.tensor), None)
         if buffer is not None:
             text = self._typed(item.value, kind)
-            self.line(f"{self.memory.place(item.tensor, item.index)} = {text}")
+            kept = self.memory.kept(item.tensor, text)
+            self.line(f"{self.memory.place(item.tensor, item.index)} = {kept}")
             if buffer.presence == "byte":
                 place = self.memory.place(f"{item.tensor}?", item.index)
-                self.line(f"{place} = {self.expression.as_tensor(where)}")
+                kept = self.memory.kept(f"{item.tensor}?", self.expression.as_tensor(where))
+                self.line(f"{place} = {kept}")
             self.depth = before
             return
         output = next(o for o in scope.plan.outputs if o.name == item.tensor)

@@ -34,6 +34,10 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
     """
     plan = Counted()(plan)
+    if options.target not in (None, "llvm"):
+        from attnc.backends.tvm.device_emit import emit_device
+
+        return emit_device(plan, options, notes)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     caller = Caller(plan, options, [], built=kernels)
     wrapper = "\n".join(caller.text())

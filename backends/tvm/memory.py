@@ -123,6 +123,10 @@ class Memory:
             case element:
                 return f"T.Cast({STORED[element]}, {text})"
 
+    def kept(self, name: str, text: str) -> str:
+        """A value as an element of a buffer between kernels."""
+        return text
+
 
 def _letter(size: Expr, place: int) -> str:
     """What the stride of a rank is called by."""
