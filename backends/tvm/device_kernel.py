@@ -89,7 +89,7 @@ class DeviceKernelText(KernelText):
         lines = laid_out(f"def {self.function}({', '.join(built)}):")
         lines += [INDENT + line for line in self._docstring()]
         lines += ["", f"{INDENT}@T.prim_func(s_tir=True)", f"{INDENT}def kernel("]
-        lines += [INDENT + line for line in self._arguments(tensors)]
+        lines += [INDENT + line for line in self._takes(tensors)]
         lines += [f"{INDENT}):"]
         inner = [*views, f'program = T.launch_thread("blockIdx.x", {count})']
         inner += ['thread = T.launch_thread("threadIdx.x", THREADS)', *casts, *programs]
@@ -133,7 +133,8 @@ class DeviceKernelText(KernelText):
         shape = f"({', '.join(sizes)}{comma})"
         return f"{tensor.python} = T.match_buffer({tensor.data}, {shape}, {tensor.element})"
 
-    def _arguments(self, tensors: tuple[Tensor, ...]) -> list[str]:
+    def _takes(self, tensors: tuple[Tensor, ...]) -> list[str]:
+        """The lines of the arguments."""
         scope = self.scope
         lines = [f"{INDENT}{t.data}: T.handle," for t in tensors]
         names = [scope.names.of("value", v) for v in scope.used if not scope.is_constant(v)]

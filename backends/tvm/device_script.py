@@ -10,6 +10,106 @@ from tvm.script import tirx as T
 THREADS = 64
 
 
+def _where(condition, a, b):
+    """`a` where a condition holds, else `b`; numbers take the type of what they stand beside."""
+    if isinstance(condition, bool):
+        return a if condition else b
+    a, b = _alike(a, b)
+    return T.Select(condition, a, b)
+
+
+def _differ(a, b):
+    """Whether one of two conditions holds alone."""
+    return T.Cast("int32", a) != T.Cast("int32", b)
+
+
+def _larger(a, b):
+    """The larger of two; NaN is passed on."""
+    a, b = map(T.bind, _alike(a, b))
+    return T.Select(a > b, a, T.Select(_nan(a), a, b))
+
+
+def _smaller(a, b):
+    """The smaller of two; NaN is passed on."""
+    a, b = map(T.bind, _alike(a, b))
+    return T.Select(a < b, a, T.Select(_nan(a), a, b))
+
+
+def _over(a, b):
+    """The larger of two that are not NaN."""
+    a, b = _alike(a, b)
+    return T.Select(a > b, a, b)
+
+
+def _under(a, b):
+    """The smaller of two that are not NaN."""
+    a, b = _alike(a, b)
+    return T.Select(a < b, a, b)
+
+
+def _ahead(a, b):
+    """Whether one value comes before another, the largest first, NaN largest of all."""
+    if not _kind(a).startswith("float"):
+        return a > b
+    return T.Or(T.And(_nan(a), T.Not(_nan(b))), T.And(T.Not(_nan(b)), a > b))
+
+
+def _tied(a, b):
+    """Whether no value comes before the other."""
+    if not _kind(a).startswith("float"):
+        return a == b
+    return T.Or(T.And(_nan(a), _nan(b)), a == b)
+
+
+def _floor_of(a, b):
+    """The quotient of floats, rounded down."""
+    return T.floor(a / b)
+
+
+def _rest_of(a, b):
+    """What rounding the quotient of floats down leaves."""
+    return a - T.floor(a / b) * b
+
+
+def _whole_power(x, n):
+    """A power with a small whole exponent."""
+    result = T.Cast(_kind(x), 1)
+    for _ in range(n):
+        result = result * x
+    return result
+
+
+def _negative(x):
+    """A number with the other sign."""
+    return T.Cast(_kind(x), -1) * x if _kind(x).startswith("float") else 0 - x
+
+
+def _sine(x, quarters, dtype):
+    """sin(x + quarters * pi / 2) of an angle of 64 bits, in the type that is computed in."""
+    return T.Cast(dtype, T.cos(x) if quarters else T.sin(x))
+
+
+def _abs(x):
+    """The size of a number."""
+    return T.Select(x < 0, 0 - x, x) if _kind(x).startswith("int") else T.abs(x)
+
+
+def _sign(x):
+    """-1, 0 or 1; NaN is passed on."""
+    one = T.Cast(_kind(x), 1)
+    return T.Select(x > 0, one, T.Select(x < 0, 0 - one, x))
+
+
+def _floor(x):
+    """The greatest integer that is no greater."""
+    return T.floor(x)
+
+
+def _ceil(x):
+    """The least integer that is no less."""
+    return T.ceil(x)
+
+
 def _exp2(x):
     """2 to a power."""
     return T.exp2(x)
