@@ -20,7 +20,7 @@ ALONE  := $(if $(shell command -v flock),flock .venv.lock)
 GOLDENS := $(addprefix tests/test_,goldens.py errors.py decorated.py running.py tiles.py pass_texts.py legalise.py explain_text.py given.py triton_text.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format fuzz coverage goldens gpu gpu-kernels devices clean stale install
+.PHONY: help demo test check format fuzz coverage goldens bench gpu gpu-kernels devices clean stale install
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 — /p' Makefile
@@ -49,6 +49,9 @@ coverage: $(STAMP) ## run the tests and measure lines and branches
 
 goldens: $(STAMP) ## renew the expected outputs of the tests
 	@$(PY) -m pytest $(GOLDENS) --renew -n 0 $(ARGS)
+
+bench: $(STAMP) ## time kernels for CPUs beside PyTorch: make bench ARGS=--quick
+	@$(PY) -m benchmarks.cpu $(ARGS)
 
 # The Python of a machine with a GPU, which has torch and triton; nothing is installed there.
 gpu: ## check and time kernels on a GPU: make gpu ARGS=--dry-run does without

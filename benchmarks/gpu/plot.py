@@ -9,10 +9,14 @@ from benchmarks.gpu.pool import Record
 from benchmarks.gpu.report import OURS
 
 COLUMNS = 3
+UNITS = {"gbs": "GB/s", "gflops": "GFLOP/s", "tflops": "TFLOP/s"}
 
 
-def plot(records: Sequence[Record], path: Path, title: str) -> bool:
-    """One panel for each family, type and head size; whether there is anything to draw with."""
+def plot(records: Sequence[Record], path: Path, title: str, rate: str = "tflops") -> bool:
+    """One panel for each family, type and head size; whether there is anything to draw with.
+
+    `rate` is what is drawn of calls with many queries; with one, it is bytes per second.
+    """
     try:
         import matplotlib as mpl
     except ImportError:
@@ -32,7 +36,7 @@ def plot(records: Sequence[Record], path: Path, title: str) -> bool:
     names = list(dict.fromkeys(n for r in records for n in r.get("contestants", {})))
     colours = {n: "black" if n == OURS else f"C{i}" for i, n in enumerate(names)}
     for axes, (key, found) in zip(grid.flat, panels.items(), strict=False):
-        unit = "gbs" if found[0]["workload"]["queries"] == 1 else "tflops"
+        unit = "gbs" if found[0]["workload"]["queries"] == 1 else rate
         for name in names:
             points = [
                 (r["workload"]["keys"], r["contestants"][name][unit])
@@ -51,7 +55,7 @@ def plot(records: Sequence[Record], path: Path, title: str) -> bool:
         axes.set_xscale("log", base=2)
         axes.set_ylim(bottom=0)
         axes.set_title(f"{key[0]}, {key[1]}, head size {key[2]}", fontsize=9)
-        axes.set_ylabel("GB/s" if unit == "gbs" else "TFLOP/s", fontsize=8)
+        axes.set_ylabel(UNITS[unit], fontsize=8)
         axes.tick_params(labelsize=7)
         axes.legend(fontsize=6)
     for axes in list(grid.flat)[len(panels) :]:

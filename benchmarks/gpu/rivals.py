@@ -62,13 +62,13 @@ def _causal(b: Any, h: Any, m: Any, n: Any) -> Any:
     return n <= m
 
 
-def _compiled(function: Callable[..., Any], *, dry: bool) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], *, dry: bool) -> Callable[..., Any]:
     """As users do it, for these sizes; a dry run leaves out the compiler."""
     if dry:
         return function
     torch._dynamo.reset()
-    compiled: Callable[..., Any] = torch.compile(function, dynamic=False)
-    return compiled
+    made: Callable[..., Any] = torch.compile(function, dynamic=False)
+    return made
 
 
 def _mask(w: Workload, tensors: list[torch.Tensor]) -> Any:
@@ -96,7 +96,7 @@ def _flex_plain(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
     def whole(q: Any, k: Any, v: Any, mask: Any) -> Any:
         return flex_attention(q, k, v, block_mask=mask, enable_gqa=w.heads != w.key_heads)
 
-    return partial(_compiled(whole, dry=dry), *tensors[:3], _mask(w, tensors))
+    return partial(compiled(whole, dry=dry), *tensors[:3], _mask(w, tensors))
 
 
 def _flex_softcap(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
@@ -106,7 +106,7 @@ def _flex_softcap(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
     def whole(q: Any, k: Any, v: Any, mask: Any) -> Any:
         return flex_attention(q, k, v, score_mod=score, block_mask=mask)
 
-    return partial(_compiled(whole, dry=dry), *tensors, _mask(w, tensors))
+    return partial(compiled(whole, dry=dry), *tensors, _mask(w, tensors))
 
 
 def _flex_alibi(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
@@ -116,7 +116,7 @@ def _flex_alibi(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
 
         return flex_attention(q, k, v, score_mod=score, block_mask=mask)
 
-    return partial(_compiled(whole, dry=dry), *tensors, _mask(w, tensors))
+    return partial(compiled(whole, dry=dry), *tensors, _mask(w, tensors))
 
 
 def _with_sums(*arguments: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,7 +135,7 @@ def _flex_sinks(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
         out, sums = _with_sums(q, k, v, block_mask=mask, enable_gqa=w.heads != w.key_heads)
         return out * torch.sigmoid(sums - sink[None, :, None])[..., None].to(out.dtype)
 
-    return partial(_compiled(whole, dry=dry), *tensors, _mask(w, tensors))
+    return partial(compiled(whole, dry=dry), *tensors, _mask(w, tensors))
 
 
 def _flex_differential(w: Workload, tensors: list[torch.Tensor], dry: bool) -> Call:
@@ -145,7 +145,7 @@ def _flex_differential(w: Workload, tensors: list[torch.Tensor], dry: bool) -> C
         first = flex_attention(q, k, v, block_mask=mask)
         return first - lam[None, :, None, None] * flex_attention(r, s, v, block_mask=mask)
 
-    return partial(_compiled(whole, dry=dry), *tensors, _mask(w, tensors))
+    return partial(compiled(whole, dry=dry), *tensors, _mask(w, tensors))
 
 
 def _sdpa(backend: str, w: Workload, tensors: list[torch.Tensor]) -> Call:
