@@ -373,9 +373,11 @@ def _log1p(x):
     The sum goes by way of its bits: TVM takes 1 from it as if it were exact.
     """
     bits = "int64" if _kind(x) == "float64" else "int32"
-    u = T.reinterpret(_kind(x), T.reinterpret(bits, 1.0 + x))
-    near = _log(u) * x / (u - 1.0)
-    return T.Select(u == 1.0, x, T.Select(_abs(x) < 1.0, near, _log(u)))
+    x = T.bind(x)
+    u = T.bind(T.reinterpret(_kind(x), T.reinterpret(bits, 1.0 + x)))
+    found = T.bind(_log(u))
+    near = found * x / (u - 1.0)
+    return T.Select(u == 1.0, x, T.Select(_abs(x) < 1.0, near, found))
 
 
 def _sqrt(x):
