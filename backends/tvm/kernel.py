@@ -174,13 +174,14 @@ class KernelText:
             here = rest if last else f"T.truncmod({rest}, {count})"
             if axis.name in kernel.reversed:
                 here = f"({count} - 1 - {here})"
+            # Names, not places: what is read anew for each lane keeps copies from being vectors.
             if tile:
                 start, width = scope.start_of(axis.name), scope.size_of(axis.name)
-                lines.append(f"{start}: T.int64 = {here} * {width}")
+                lines.append(f"{start}: T.let = {here} * {width}")
             else:
-                lines.append(f"{scope.lane(axis.name)}: T.int64 = {here}")
+                lines.append(f"{scope.lane(axis.name)}: T.let = {here}")
             if not last:
                 above = scope.names.fresh("program")
-                lines.append(f"{above}: T.int64 = T.truncdiv({rest}, {count})")
+                lines.append(f"{above}: T.let = T.truncdiv({rest}, {count})")
                 rest = above
         return " * ".join(reversed(counts)) or "1", lines
