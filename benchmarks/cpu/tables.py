@@ -15,8 +15,8 @@ MIB = 2**20
 
 
 def tables(run: Mapping[str, Any]) -> list[Rows]:
-    """All of a run."""
-    return [_times(run), _cold(run), _goals(run)]
+    """Those of a run that have rows."""
+    return [found for found in (_times(run), _cold(run), _goals(run)) if found[2]]
 
 
 def _times(run: Mapping[str, Any]) -> Rows:
@@ -83,16 +83,21 @@ def wrong(run: Mapping[str, Any]) -> list[str]:
     for record in run["records"]:
         for name, one in record["contestants"].items():
             if "error" in one:
-                lines.append(f"{record['workload']['label']}, {name}: {one['error']}")
+                lines.append(f"{record['workload']['label']}, {name}: {_first(one['error'])}")
             elif one.get("wrong"):
                 apart = f"{one['apart']:.2g} apart from {OURS}"
                 lines.append(f"{record['workload']['label']}, {name}: WRONG, {apart}")
     lines += [
-        f"first call of {r['family']}, {r['contestant']}: {r['error']}"
+        f"first call of {r['family']}, {r['contestant']}: {_first(r['error'])}"
         for r in run["cold"]
         if "error" in r
     ]
     return lines
+
+
+def _first(text: str) -> str:
+    """The line of an error that says most."""
+    return (text.strip().splitlines() or ["no message"])[0]
 
 
 def for_terminal(rows: Rows) -> Table:
