@@ -15,6 +15,8 @@ def _where(condition, a, b):
     if isinstance(condition, bool):
         return a if condition else b
     a, b = _alike(a, b)
+    if _kind(a) == "bool":  # there is no choice of truths in OpenCL
+        return T.Or(T.And(condition, a), T.And(T.Not(condition), b))
     return T.Select(condition, a, b)
 
 
@@ -217,13 +219,12 @@ def _silu(x):
 def _pow(x, y):
     """A power of floats: that of the size, and the sign by hand; NaN where there is none."""
     x, y = map(T.bind, (x, y))
+    one, two = T.Cast(_kind(x), 1), T.Cast(_kind(x), 2)
+    zero = T.Cast(_kind(x), 0)
     size = T.bind(T.pow(T.abs(x), y))
-    half = T.floor(y * T.float32(0.5)) * T.float32(2)
-    whole, even = T.floor(y) == y, half == y
-    negative = T.Select(even, size, T.float32(0) - size)
-    none = T.reinterpret("float32", T.Cast("int32", whole) + T.int32(0x7FC00000))
-    found = T.Select(x < T.float32(0), T.Select(whole, negative, none), size)
-    return T.Select(y == T.float32(0), T.float32(1), found)
+    negative = T.Select(T.floor(y / two) * two == y, size, zero - size)
+    negative = T.Select(T.floor(y) == y, negative, T.sqrt(x))
+    return T.Select(y == zero, one, T.Select(x < zero, negative, size))
 
 
 def _round(x):
