@@ -78,7 +78,7 @@ def test_layouts(layout: str) -> None:
 def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     """A random cascade computes what the text says; few are refused."""
     found: Counter[str] = Counter()
-    for seed in range(part, int(request.config.getoption("--kernels")) // 3, PARTS):
+    for seed in range(part, int(request.config.getoption("--kernels")) // 6, PARTS):
         text = cascade_from(np.random.default_rng(seed))
         cascade = attnc.check(text).select()
         found["all"] += 1

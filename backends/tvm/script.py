@@ -37,11 +37,16 @@ def _kind(x):
 
 
 def _sealed(x):
-    """A float by its bits: TVM's arithmetic of choices, meant for integers, fails on those of
-    floats that are subtracted."""
+    """A float by its bits: into what is so written, TVM's arithmetic does not look. Meant for
+    integers, it fails on differences of choices and of products of floats."""
     if not _kind(x).startswith("float"):
         return x
     return T.reinterpret(_kind(x), T.reinterpret(_kind(x).replace("float", "int"), x))
+
+
+def _select(condition, a, b):
+    """A choice."""
+    return _sealed(T.Select(condition, a, b))
 
 
 def _where(condition, a, b):
@@ -49,7 +54,7 @@ def _where(condition, a, b):
     if isinstance(condition, bool):
         return a if condition else b
     a, b = _alike(a, b)
-    return _sealed(T.Select(condition, a, b))
+    return _select(condition, a, b)
 
 
 def _alike(a, b):
@@ -89,25 +94,25 @@ def _nan(x):
 def _larger(a, b):
     """The larger of two; NaN is passed on."""
     a, b = map(T.bind, _alike(a, b))
-    return _sealed(T.Select(a > b, a, T.Select(_nan(a), a, b)))
+    return _select(a > b, a, _select(_nan(a), a, b))
 
 
 def _smaller(a, b):
     """The smaller of two; NaN is passed on."""
     a, b = map(T.bind, _alike(a, b))
-    return _sealed(T.Select(a < b, a, T.Select(_nan(a), a, b)))
+    return _select(a < b, a, _select(_nan(a), a, b))
 
 
 def _over(a, b):
     """The larger of two that are not NaN."""
     a, b = _alike(a, b)
-    return T.Select(a > b, a, b)
+    return _select(a > b, a, b)
 
 
 def _under(a, b):
     """The smaller of two that are not NaN."""
     a, b = _alike(a, b)
-    return T.Select(a < b, a, b)
+    return _select(a < b, a, b)
 
 
 def _ahead(a, b):
@@ -140,18 +145,18 @@ def _kept(x):
 def _floordiv(a, b):
     """The quotient of integers, rounded down; by 0 anything but undefined."""
     a, b = map(_kept, _alike(a, b))
-    by = _kept(T.Select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
+    by = _kept(_select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
     down = T.And(T.truncmod(a, by) != 0, _differ(a < 0, by < 0))
     found = T.truncdiv(a, by) - T.Cast(_kind(a), down)
-    return _kept(T.Select(b == -1, 0 - a, found))
+    return _kept(_select(b == -1, 0 - a, found))
 
 
 def _floormod(a, b):
     """What rounding the quotient of integers down leaves; by 0 anything but undefined."""
     a, b = map(_kept, _alike(a, b))
-    by = _kept(T.Select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
+    by = _kept(_select(T.Or(b == 0, b == -1), tvm.tirx.const(1, _kind(b)), b))
     rest = _kept(T.truncmod(a, by))
-    return _kept(rest + T.Select(T.And(rest != 0, _differ(rest < 0, by < 0)), by, 0 * by))
+    return _kept(rest + _select(T.And(rest != 0, _differ(rest < 0, by < 0)), by, 0 * by))
 
 
 def _floor_of(a, b):
@@ -191,10 +196,10 @@ def _from_f8e4m3(x, dtype):
     exponent = T.bitwise_and(T.shift_right(bits, 3), 15)
     fraction = T.Cast("float32", T.bitwise_and(bits, 7)) * 0.125
     power = T.reinterpret("float32", T.shift_left(exponent + 120, T.int32(23)))
-    size = T.Select(exponent == 0, fraction * 0.015625, (fraction + 1.0) * power)
+    size = _select(exponent == 0, fraction * 0.015625, (fraction + 1.0) * power)
     nan = T.reinterpret("float32", T.bitwise_or(bits, 0x7FC00000))
-    size = T.Select(T.bitwise_and(bits, 127) == 127, nan, size)
-    return T.Cast(dtype, T.Select(bits >= 128, 0.0 - size, size))
+    size = _select(T.bitwise_and(bits, 127) == 127, nan, size)
+    return T.Cast(dtype, _select(bits >= 128, 0.0 - size, size))
 
 
 def _from_f8e5m2(x, dtype):
@@ -211,7 +216,7 @@ def _narrow(x, element):
     one, half = T.Cast("uint32", 1), T.Cast("uint32", 0x7FFF)
     up = bits + half + T.bitwise_and(T.shift_right(bits, T.Cast("uint32", 16)), one)
     quiet = T.bitwise_or(bits, T.Cast("uint32", 0x400000))
-    kept = T.Select(_nan(T.Cast("float32", x)), quiet, up)
+    kept = _select(_nan(T.Cast("float32", x)), quiet, up)
     return T.Cast("uint16", T.shift_right(kept, T.Cast("uint32", 16)))
 
 
@@ -271,8 +276,8 @@ def _exp2(x):
         return T.Cast(_kind(x), n)
 
     x = T.bind(x)
-    x = T.bind(T.Select(x < number(low), number(low), x))
-    x = T.bind(T.Select(x > number(high), number(high), x))
+    x = T.bind(_select(x < number(low), number(low), x))
+    x = T.bind(_select(x > number(high), number(high), x))
     whole = T.bind(T.floor(x + number(0.5)))
     fraction = T.bind(x - whole)
     twice = _polynomial(fraction, _EXP2["float64" if wide else "float32"])
@@ -287,7 +292,7 @@ def _exp(x):
     if _kind(x) != "float32":
         return T.exp(x)
     x = T.bind(x)
-    x = T.Select(x < T.float32(-105), T.float32(-105), T.Select(x > 90, T.float32(90), x))
+    x = _select(x < T.float32(-105), T.float32(-105), _select(x > 90, T.float32(90), x))
     x = T.bind(x)
     whole = T.bind(T.floor(x * T.float32(1.4426950408889634) + T.float32(0.5)))
     r = x - whole * T.float32(0.693359375)
@@ -313,10 +318,10 @@ def _mantissa(x):
         return T.Cast(bits, n)
 
     tiny = x < T.Cast(kind, least)
-    whole = T.bind(T.reinterpret(bits, T.Select(tiny, x * T.Cast(kind, 2.0**up), x)))
+    whole = T.bind(T.reinterpret(bits, _select(tiny, x * T.Cast(kind, 2.0**up), x)))
     exponent = T.bind(T.shift_right(whole - number(root), number(shift)))
     mantissa = T.reinterpret(kind, whole - T.shift_left(exponent, number(shift)))
-    return T.Cast(kind, exponent - T.Select(tiny, number(up), number(0))), mantissa
+    return T.Cast(kind, exponent - _select(tiny, number(up), number(0))), mantissa
 
 
 def _near_one(m):
@@ -330,19 +335,19 @@ def _near_one(m):
     terms = 11 if _kind(m) == "float64" else 5
     tail = z * _polynomial(z, [2.0 / (2 * n + 1) for n in range(terms, 0, -1)])
     half = T.bind(f * f * 0.5)
-    return f, half, T.bind(s * (half + tail))
+    return _sealed(f), _sealed(half), _sealed(T.bind(s * (half + tail)))
 
 
 def _outside(x, found):
     """A logarithm, where a number has none, too."""
     inf = T.Cast(_kind(x), float("inf"))
-    found = T.Select(x > 0.0, T.Select(x == inf, inf, found), T.Cast(_kind(x), float("nan")))
-    return T.Select(x == 0.0, 0.0 - inf, T.Select(_nan(x), x, found))
+    found = _select(x > 0.0, _select(x == inf, inf, found), T.Cast(_kind(x), float("nan")))
+    return _select(x == 0.0, 0.0 - inf, _select(_nan(x), x, found))
 
 
 def _log2(x):
     """The binary logarithm, within 2 units in the last place."""
-    x = T.bind(x)
+    x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
     return _outside(x, exponent + (f - (half - rest)) * 1.4426950408889634)
@@ -350,7 +355,7 @@ def _log2(x):
 
 def _log(x):
     """The natural logarithm, within 1 unit in the last place."""
-    x = T.bind(x)
+    x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
     high, low = 0.693145751953125, 1.428606820309417e-06  # of log(2)
@@ -363,8 +368,8 @@ def _expm1(x):
     """exp(x) - 1, also where x is small."""
     u = _exp(x)
     near = (u - 1.0) * x / _log(u)
-    plain = T.Select(T.And(_abs(x) < 1.0, u > 0.0), near, u - 1.0)
-    return T.Select(u == 1.0, x, plain)
+    plain = _select(T.And(_abs(x) < 1.0, u > 0.0), near, u - 1.0)
+    return _select(u == 1.0, x, plain)
 
 
 def _log1p(x):
@@ -377,7 +382,7 @@ def _log1p(x):
     u = T.bind(T.reinterpret(_kind(x), T.reinterpret(bits, 1.0 + x)))
     found = T.bind(_log(u))
     near = found * x / (u - 1.0)
-    return T.Select(u == 1.0, x, T.Select(_abs(x) < 1.0, near, found))
+    return _select(u == 1.0, x, _select(_abs(x) < 1.0, near, found))
 
 
 def _sqrt(x):
@@ -405,8 +410,8 @@ def _tanh(x):
         tail = z * (1.33314422036e-1 + z * (-5.37397155531e-2 + z * 2.06390887954e-2))
         tail = tail - 3.33332819422e-1 - z * z * z * z * 5.70498872745e-3
         small = y + y * z * tail
-    found = T.Select(y < 0.625, small, large)
-    return T.Select(x < 0, 0.0 - found, found)
+    found = _select(y < 0.625, small, large)
+    return _select(x < 0, 0.0 - found, found)
 
 
 def _sigmoid(x):
@@ -416,7 +421,7 @@ def _sigmoid(x):
 
 def _relu(x):
     """max(x, 0); NaN is passed on."""
-    return T.Select(x < 0, T.Cast(_kind(x), 0), x)
+    return _select(x < 0, T.Cast(_kind(x), 0), x)
 
 
 def _silu(x):
@@ -426,7 +431,7 @@ def _silu(x):
 
 def _softplus(x):
     """log(1 + exp(x))."""
-    return T.Select(x > 0, x, T.Cast(_kind(x), 0)) + _log1p(_exp(0.0 - _abs(x)))
+    return _select(x > 0, x, T.Cast(_kind(x), 0)) + _log1p(_exp(0.0 - _abs(x)))
 
 
 def _erf(x):
@@ -458,7 +463,7 @@ def _abs(x):
     """The size of a number: of a float, its bits without the sign."""
     kind = _kind(x)
     if kind.startswith("int"):
-        return T.Select(x < 0, 0 - x, x)
+        return _select(x < 0, 0 - x, x)
     bits = kind.replace("float", "int")
     most = tvm.tirx.const(2 ** (int(bits[3:]) - 1) - 1, bits)
     return T.reinterpret(kind, T.bitwise_and(T.reinterpret(bits, x), most))
@@ -467,7 +472,7 @@ def _abs(x):
 def _sign(x):
     """-1, 0 or 1; NaN is passed on."""
     one = T.Cast(_kind(x), 1)
-    return T.Select(x > 0, one, T.Select(x < 0, 0 - one, x))
+    return _select(x > 0, one, _select(x < 0, 0 - one, x))
 
 
 def _floor(x):
@@ -486,7 +491,7 @@ def _round(x):
     rest = T.bind(x - down)
     even = T.floor(down * 0.5) * 2.0 == down
     up = T.Or(rest > 0.5, T.And(rest == 0.5, T.Not(even)))
-    return T.Select(up, down + 1.0, down)
+    return _select(up, down + 1.0, down)
 
 
 def _seed():
