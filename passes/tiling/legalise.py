@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from attnc.ir.cascade import Constant
 from attnc.ir.expr import Choice, Compare, Expr, Name, Var
-from attnc.ir.tiles import Dot, Fold, Kernel, Map, Plan, Scan, Statement, Store, TopK
+from attnc.ir.tiles import Dot, Fold, Kernel, Load, Map, Plan, Scan, Statement, Store, TopK
 from attnc.ir.tiles_walk import statements
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.dead import without_dead
@@ -78,11 +78,14 @@ def _counts_more(context: Context, kernel: Kernel, item: Statement) -> bool:
 
 
 def _chosen(context: Context, value: Expr, exists: Expr, fill: Constant) -> bool:
-    """Whether a value is chosen, and lanes that do not exist are filled so."""
-    if isinstance(value, Name) and isinstance(item := context.defined.get(value.name), Map):
+    """Whether a value is chosen, or loaded, and lanes that do not exist are filled so."""
+    item = context.defined.get(value.name) if isinstance(value, Name) else None
+    if isinstance(item, Map):
         value = item.value
-    match value:
-        case Choice(condition=condition, other=other):
+    match item, value:
+        case Load(where=where, fill=other), _ if other is not None:
+            return other == fill and exists in context.conditions(where)
+        case _, Choice(condition=condition, other=other):
             return constant(other) == fill and exists in context.conditions(condition)
         case _:
             return False
