@@ -110,6 +110,7 @@ def verify_plan(
     given = after.given[: len(before.given)]
     told = tuple(replace(b, presence="byte") for b in after.buffers[: len(before.buffers)])
     around = replace(after, kernels=(), lets=kept, given=given, buffers=told, tiles=before.tiles)
+    around = replace(around, bounded=before.bounded)
     bytes_ = tuple(replace(b, presence="byte") for b in before.buffers)
     if replace(before, kernels=(), buffers=bytes_) != around:
         raise InternalError(f"{what} broke what is around kernels", text)

@@ -12,6 +12,8 @@ from attnc.ir import printer
 from attnc.ir.cascade import Constant, Input, Output, Parameter
 
 WIDTH: Final = printer.WIDTH - len(printer.INDENT)
+FAR: Final = 2**40
+"""Parameters that are `bounded` in a plan are taken for the nearest number within this."""
 READERS: Final = {"int": "_int", "float": "_real", "bool": "_flag"}
 """The helpers that check parameters, by type; each backend has its own."""
 
@@ -97,3 +99,8 @@ def described(item: Input | Output) -> str:
     """A tensor as it is declared: `doc[B,N]: i32`."""
     text = f"{item.name}[{','.join(str(s) for s in item.sizes)}]"
     return text if item.element is None else f"{text}: {item.element}"
+
+
+def nearest(value: int) -> int:
+    """The number within `FAR` that is nearest."""
+    return max(-FAR, min(value, FAR))

@@ -21,6 +21,7 @@ from attnc.grammar.parser import (
 )
 from attnc.grammar.tiles_names import Lost, Named, Names, as_tile, as_value, as_variable, place_of
 from attnc.grammar.tiles_syntax import (
+    Bound,
     Given,
     Line,
     Next,
@@ -104,6 +105,7 @@ class _Reader:
     buffers: list[Buffer] = field(default_factory=list)
     kernels: list[Kernel] = field(default_factory=list)
     tiles: list[str] = field(default_factory=list)
+    bounded: list[str] = field(default_factory=list)
     readable: set[str] = field(default_factory=set)
     """Outputs that no buffer stands for so far: kernels that read an output say how."""
     awaited: dict[str, Span] = field(default_factory=dict)
@@ -140,6 +142,7 @@ class _Reader:
             tuple(self.variables),
             tuple(self.given),
             tuple(self.tiles),
+            tuple(self.bounded),
         )
 
     def _header(self, header: Cascade) -> None:
@@ -224,6 +227,9 @@ class _Reader:
                 self.requires.append(names(condition))
             case Given(condition=condition):
                 self.given.append(names(condition))
+            case Bound(name=name):
+                names.of(name, "value")
+                self.bounded.append(str(name))
             case TileSize(name=name):
                 self.tiles.append(names.add(name, as_value, "value"))
             case Let(name=name, value=value, kind=kind):

@@ -54,7 +54,7 @@ from attnc.ir.tiles_walk import expressions
 from attnc.ir.types import Kind
 
 KINDS: Final = {str(k): k for k in Kind}
-BEGINS: Final = "let buffer kernel axis tile coord for given carry next store".split()
+BEGINS: Final = "let buffer kernel axis tile bound coord for given carry next store".split()
 DEFINES: Final = "load map dot reduce scan topk find".split()
 TRUE: Final = BoolExpr(True)
 STARTS: Final = ["header", "statement", "line"]
@@ -152,6 +152,12 @@ class TileSize(NamedTuple):
     name: Token
 
 
+class Bound(NamedTuple):
+    """A parameter that is taken for the nearest number that is not too far."""
+
+    name: Token
+
+
 class Given(NamedTuple):
     condition: Expr
 
@@ -211,6 +217,9 @@ class _Builder(LanguageBuilder):
 
     def tile(self, word: Token, name: Token) -> TileSize:
         return TileSize(name)
+
+    def bound(self, word: Token, name: Token) -> Bound:
+        return Bound(name)
 
     def coord(self, word: Token, name: Token, value: Expr, of: Token, size: Expr) -> Coord:
         _one_of(of, ("of",), "behind a coordinate's value")

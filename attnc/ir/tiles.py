@@ -314,7 +314,8 @@ class Plan:
     `variables` are the rank variables that reductions in these bind, with their sizes. `given` are
     conditions over values: where one of them does not hold, no kernel runs, and every output is its
     empty value everywhere. So kernels take them to hold. `tiles` are sizes of tiles that kernels
-    share, each chosen for the last kernel with an axis that has it, before any kernel runs.
+    share, each chosen for the last kernel with an axis that has it, before any kernel runs. Of the
+    parameters in `bounded`, the nearest number of 40 bits counts: nothing tells the difference.
     """
 
     name: str
@@ -328,3 +329,4 @@ class Plan:
     variables: tuple[tuple[str, Expr], ...] = ()
     given: tuple[Expr, ...] = ()
     tiles: tuple[str, ...] = ()
+    bounded: tuple[str, ...] = ()

@@ -39,6 +39,7 @@ def plan(item: Plan) -> str:
     lines += [f"{INDENT}let {x.name}: {x.kind} = {_text(x.value)}" for x in item.lets]
     lines += [f"{INDENT}require {_text(x)}" for x in item.requires]
     lines += [f"{INDENT}given {_text(x)}" for x in item.given]
+    lines += [f"{INDENT}bound {name}" for name in item.bounded]
     lines += [f"{INDENT}tile {name}" for name in item.tiles]
     for buffer in item.buffers:
         sizes = ",".join(map(_text, buffer.sizes))

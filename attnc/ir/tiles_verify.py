@@ -131,6 +131,11 @@ class _Plan:
             if found.kind is not let.kind:
                 raise _WrongError(f"{place}: it is {found.kind}, and said to be {let.kind}")
             values[let.name] = found
+        whole = {p.name for p in plan.parameters if p.type == "int"}
+        _once(plan.bounded, "bounds")
+        for name in plan.bounded:
+            if name not in whole - {*sizes}:
+                raise _WrongError(f"bound {name}: it is no int parameter, or an extent")
         for condition in plan.requires:
             if self._level1(condition, "require").kind is not Kind.BOOL:
                 raise _WrongError("require: a condition is bool")

@@ -24,7 +24,7 @@ from attnc.backends.numpy.loops import LoopAttempt
 from attnc.backends.numpy.stored import Stored
 from attnc.backends.numpy.terms import Code, Term, aligned, canonical
 from attnc.backends.options import Options
-from attnc.backends.signature import READERS, Signature
+from attnc.backends.signature import READERS, Signature, nearest
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Einsum, Input, Output, Require, Variables
 from attnc.ir.expr import Expr, Int, Value
@@ -195,13 +195,20 @@ class Function:
             if parameter.name in self.options.static:
                 value = self.options.static[parameter.name]
                 kind = {"int": "np.int64", "float": "np.float64", "bool": "np.bool_"}
+                if self._bounded(parameter.name):
+                    value = nearest(int(value))
                 line = f"{name} = {kind[parameter.type]}({literal(value)})"
                 self.lines.append(f"{line}  # fixed when this was compiled")
             else:
-                read = f'{READERS[parameter.type]}("{parameter.name}", {name})'
+                reader = "_near" if self._bounded(parameter.name) else READERS[parameter.type]
+                read = f'{reader}("{parameter.name}", {name})'
                 if self._is_extent(parameter.name):
                     read = f'_size("{parameter.name}", {read})'
                 self.lines.append(f"{name} = {read}")
+
+    def _bounded(self, name: str) -> bool:
+        """Whether the nearest number within `FAR` is as good as a parameter."""
+        return False
 
     def _is_extent(self, name: str) -> bool:
         return name.lower() in self.facts.variables and self.facts.variables[name.lower()] == Value(

@@ -79,7 +79,10 @@ class Operators(Core):
 
     def _comparison(self, op: str, a: Expr, b: Expr) -> Term:
         kind = self.types.comparison(a, b).kind
-        left, right = self.convert(self(a), kind), self.convert(self(b), kind)
+        left, right = self(a), self(b)
+        if kind.floating or Kind.BOOL in (left.kind, right.kind):
+            left, right = self.convert(left, kind), self.convert(right, kind)
+        # else both are integers, which are compared as they are: a parameter may be no i32
         return self.combine(op, left, right, COMPARE, Kind.BOOL)
 
     def _logical(self, expr: Logical) -> Term:

@@ -76,6 +76,11 @@ def _int(name, value):
     return np.int64(number)
 
 
+def _near(name, value):
+    """An int parameter, or the nearest number of 40 bits: nothing tells the difference."""
+    return np.int64(max(-(2**40), min(_int(name, value), 2**40)))
+
+
 def _real(name, value):
     """A float parameter."""
     kind = type(value).__name__

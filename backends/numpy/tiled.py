@@ -162,6 +162,10 @@ class TiledFunction(Function):
     _true: set[str] = field(default_factory=set[str])
     """Tiles that are true in all lanes of these."""
 
+    def _bounded(self, name: str) -> bool:
+        assert self.plan is not None
+        return name in self.plan.bounded
+
     def _taken(self) -> list[str]:
         """The lines so far, which are no longer kept."""
         found = self.lines[:]

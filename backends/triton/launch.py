@@ -15,7 +15,7 @@ from attnc.backends.numpy.layout import (
     tuple_of,
 )
 from attnc.backends.options import Options
-from attnc.backends.signature import READERS, Signature
+from attnc.backends.signature import READERS, Signature, nearest
 from attnc.backends.triton.host import Host, may_fail
 from attnc.backends.triton.kernel import Printed
 from attnc.backends.triton.layout import laid_out
@@ -126,11 +126,14 @@ class Launcher:
         lines = self.call.renaming()
         for parameter in self.plan.parameters:
             name = self.value(parameter.name)
+            bounded = parameter.name in self.plan.bounded
             if parameter.name in self.options.static:
-                value = _python(self.options.static[parameter.name])
+                fixed = self.options.static[parameter.name]
+                value = _python(nearest(int(fixed)) if bounded else fixed)
                 lines.append(f"{name} = {value}  # fixed when this was compiled")
                 continue
-            read = f'{READERS[parameter.type]}("{parameter.name}", {name})'
+            reader = "_near" if bounded else READERS[parameter.type]
+            read = f'{reader}("{parameter.name}", {name})'
             if self._is_extent(parameter.name):
                 read = f'_size("{parameter.name}", {read})'
             lines.append(f"{name} = {read}")

@@ -91,6 +91,11 @@ def _int(name, value):
     return number
 
 
+def _near(name, value):
+    """An int parameter, or the nearest number of 40 bits: nothing tells the difference."""
+    return max(-(2**40), min(_int(name, value), 2**40))
+
+
 def _real(name, value):
     """A float parameter."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):

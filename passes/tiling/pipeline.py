@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from attnc.passes.tiling.affine import Affine
+from attnc.passes.tiling.bounded import Bounded
 from attnc.passes.tiling.confine import Confine
 from attnc.passes.tiling.context import PlanPass
 from attnc.passes.tiling.extremes import Extremes
@@ -24,7 +25,13 @@ from attnc.passes.tiling.summary import Summary
 from attnc.passes.tiling.units import Units
 from attnc.passes.tiling.witness import Witness
 
-RANGED: Final[tuple[PlanPass, ...]] = (Strided(), Affine(), Invariant(), Ranges())
+RANGED: Final[tuple[PlanPass, ...]] = (
+    Bounded(),
+    Strided(),
+    Affine(),
+    Invariant(),
+    Ranges(),
+)
 """What makes loops go through no more than they need, with predicates as they are."""
 
 TILING: Final[tuple[PlanPass, ...]] = (
