@@ -118,6 +118,7 @@ CALLS: dict[str, Callable[[np.random.Generator], tuple[list[Any], dict[str, Any]
 NAMES = [*TEXTS]
 STEPS = [
     "tile",
+    "bounded",
     "strided",
     "affine",
     "invariant",
@@ -540,7 +541,7 @@ def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     assert main([*command, "--print-after", "all", "--verify-passes"]) == 0
     shown = capsys.readouterr().err
     heads = re.findall(r"^# after (\w+(?:, run . of .)?)", shown, re.MULTILINE)[-len(STEPS) :]
-    first = ["tile", "strided", "affine", "invariant, run 1 of 2"]
+    first = ["tile", "bounded", "strided", "affine", "invariant, run 1 of 2"]
     assert heads == [*first, *STEPS[4:-2], "invariant, run 2 of 2", "dead"]
 
 

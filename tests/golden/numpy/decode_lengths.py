@@ -52,7 +52,7 @@ def decode_lengths(Q, K, V, length):
         _1 = h // G
         _2 = (_1 >= 0) & (_1 < J)
         S = _einsum("bhe,bhne->bhn", Q, _take(K, _1, 1), here=_2, over="h") / _float(np.sqrt(E))
-        S_here = _2[:, None] & (n < np.int64(length)[:, None])[:, None]
+        S_here = _2[:, None] & (n < length[:, None])[:, None]
 
         # O[b,h,f] = softmax[n](S[b,h,n]) * V[b, h // G, n, f]
         _3 = S - np.max(np.where(S_here, S, -np.inf), axis=2, initial=-np.inf)[..., None]

@@ -51,9 +51,10 @@ def etc_global_local(Q, K, V, part, *, leading=256, radius=84):
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E)
         #     where n < leading or m < leading and part[b,n] == m or m >= leading and abs(m - n) <= radius
-        _1 = (n < leading) | (m < leading)[:, None] & (np.int64(part)[:, None] == m[:, None])
+        _1 = (n < leading) | (m < leading)[:, None] & (part[:, None] == m[:, None]) | (m >= leading)[:,
+            None] & (np.abs(m[:, None] - n) <= radius)
         S = np.einsum("bhme,bhne->bhmn", Q, K) / _float(np.sqrt(E))
-        S_here = _1 | (m >= leading)[:, None] & (np.abs(m[:, None] - n) <= radius)
+        S_here = _1
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b,h,n,f]
         _2 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]

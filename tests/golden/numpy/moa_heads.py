@@ -47,8 +47,7 @@ def moa_heads(Q, K, V, window, *, sinks=64):
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E) where n <= m, n < sinks or m - n < window[h]
         S = np.einsum("bhme,bhne->bhmn", Q, K) / _float(np.sqrt(E))
-        S_here = (n <= m[:, None]) & ((n < sinks) | (m[:, None] - n < np.int64(window)[:, None,
-            None]))
+        S_here = (n <= m[:, None]) & ((n < sinks) | (m[:, None] - n < window[:, None, None]))
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b,h,n,f]
         _1 = S - np.max(np.where(S_here, S, -np.inf), axis=3, initial=-np.inf)[..., None]

@@ -55,7 +55,7 @@ def normalised(Q, K, V, gain, bias, length, *, eps=0.001):
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E) where n < length[b]
         S = np.einsum("bhme,bhne->bhmn", Q, K) / _float(np.sqrt(E))
-        S_here = n < np.int64(length)[:, None]
+        S_here = n < length[:, None]
 
         # X[b,h,m,n] = S[b,h,m,n] - mean[n](S[b,h,m,n])
         X = S - _mean(S, S_here[:, None, None], (3,))[..., None]

@@ -57,9 +57,9 @@ def packed_offsets(Q, K, V, segment, offset):
         _1 = h // G
         _2 = (_1 >= 0) & (_1 < J)
         _3 = segment + 1
-        _4 = np.int64(_take(offset, segment, 0))[:, None] <= n
+        _4 = _take(offset, segment, 0)[:, None] <= n
         _5 = ((segment >= 0) & (segment < S))[:, None]
-        _6 = n < np.int64(_take(offset, _3, 0))[:, None]
+        _6 = n < _take(offset, _3, 0)[:, None]
         _7 = ((_3 >= 0) & (_3 < S))[:, None]
         _8 = _5 & _7 | _5 & ~_4 | _7 & ~_6
         P = _einsum("mhe,nhe->mhn", Q, _take(K, _1, 1), here=_2, over="h") / _float(np.sqrt(E))

@@ -41,8 +41,7 @@ def padding_lengths(Q, K, V, length):
 
         # S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E) where m < length[b], n < length[b]
         S = np.einsum("bhme,bhne->bhmn", Q, K) / _float(np.sqrt(E))
-        S_here = (m < np.int64(length)[:, None])[..., None] & (n < np.int64(length)[:, None])[:,
-            None]
+        S_here = (m < length[:, None])[..., None] & (n < length[:, None])[:, None]
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b,h,n,f]
         _1 = S - np.max(np.where(S_here[:, None], S, -np.inf), axis=3, initial=-np.inf)[..., None]

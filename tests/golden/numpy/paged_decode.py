@@ -50,7 +50,7 @@ def paged_decode(Q, K, V, page, length):
         _2 = ((page >= 0) & (page < P))[:, None] & ((_1 >= 0) & (_1 < J))[:, None]
         _3 = _einsum("bhe,bcrhe->bhcr", Q, _take(_take(K, page, 0), _1, 3), here=_2, over="bhc")
         S = _3 / _float(np.sqrt(E))
-        S_here = _2[..., None] & ((c * R)[:, None] + r < np.int64(length)[:, None, None])[:, None]
+        S_here = _2[..., None] & ((c * R)[:, None] + r < length[:, None, None])[:, None]
 
         # O[b,h,f] = softmax[c, r](S[b,h,c,r]) * V[page[b,c], r, h // G, f]
         _4 = S - np.max(np.where(S_here, S, -np.inf), axis=(2, 3), initial=-np.inf)[..., None, None]

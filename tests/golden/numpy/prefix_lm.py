@@ -47,8 +47,7 @@ def prefix_lm(Q, K, V, prefix):
         _1 = h // G
         _2 = (_1 >= 0) & (_1 < J)
         S = _einsum("bhme,bhne->bhmn", Q, _take(K, _1, 1), here=_2, over="h") / _float(np.sqrt(E))
-        S_here = _2[:, None, None] & ((n <= m[:, None]) | (n < np.int64(prefix)[:, None])[:,
-            None])[:, None]
+        S_here = _2[:, None, None] & ((n <= m[:, None]) | (n < prefix[:, None])[:, None])[:, None]
 
         # O[b,h,m,f] = softmax[n](S[b,h,m,n]) * V[b, h // G, n, f]
         _3 = S - np.max(np.where(S_here, S, -np.inf), axis=3, initial=-np.inf)[..., None]
