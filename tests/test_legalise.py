@@ -27,9 +27,10 @@ from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.fills import Fills
 from attnc.passes.tiling.identities import literal
 from attnc.passes.tiling.known import is_filled
-from attnc.passes.tiling.legalise import predicates
+from attnc.passes.tiling.legalise import predicates, unfilled
 from attnc.passes.tiling.pipeline import TILING
 from attnc.passes.tiling.presence import both, conjuncts
+from attnc.planning import for_device
 from tests import examples, golden
 from tests.oracle.cascades import cascade_from, tolerance
 from tests.prepared import facts_of, plan_of
@@ -542,7 +543,7 @@ def test_print_after(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     shown = capsys.readouterr().err
     heads = re.findall(r"^# after (\w+(?:, run . of .)?)", shown, re.MULTILINE)[-len(STEPS) :]
     first = ["tile", "bounded", "strided", "affine", "invariant, run 1 of 2"]
-    assert heads == [*first, *STEPS[4:-2], "invariant, run 2 of 2", "dead"]
+    assert heads == [*first, *STEPS[5:-2], "invariant, run 2 of 2", "dead"]
 
 
 def test_verify_passes_sees_a_wrong_pass(
@@ -573,3 +574,11 @@ def test_the_page_is_current() -> None:
     for name, text in ((n, t) for n, t in shown if n in here):
         lines = {x.strip() for x in tiles_printer.plan(plans(spec)[name]).splitlines()}
         assert set(text.splitlines()) <= lines
+
+
+def test_a_load_is_filled_with_the_least_integer() -> None:
+    text = "cascade last(A[B,N]: i32) -> L[B]: i32 empty 0:\n    L[b] = max[n](A[b,n])\n"
+    plan = for_device(facts_of(text))
+    assert [*unfilled(plan)] == []
+    wrong = loads(plan, "A", lambda s: replace(s, fill=-1))
+    assert [*unfilled(wrong)] != []
