@@ -369,10 +369,10 @@ FAULTS = [
     ("paged", "0 <= found and found < P\n", "0 <= found\n", "k[", "the index p is within P"),
     (
         "window_sinks",
-        "and e < E and 0 <= h < H",
-        "and e < E and 0 <= h",
+        "load Q[b,h,m,e]",
+        "load Q[b,h + 1,m,e]",
         "q[",
-        "the index h is within H",
+        "the index h + 1 is within H",
     ),
     ("window_sinks", "load Q[b,h,m,e]", "load Q[b,h,e,m]", "q[", "the index e is within M"),
     ("window_sinks", "load Q[b,h,m,e]", "load Q[b,h,m]", "q[", "Q has 4 ranks"),
