@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from attnc.backends.tvm.runtime import _linked
 
-tvm = T = None  # the compiler, and its script, once `_imported`
+tvm: Any = None  # the compiler, once `_imported`
+T: Any = None  # its script
 
 _KNOWN = {}
 

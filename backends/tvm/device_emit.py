@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from attnc.backends.library import helpers
@@ -13,7 +14,7 @@ from attnc.backends.tvm.device_launch import DeviceCaller
 from attnc.ir.tiles import Plan
 
 PACKAGE: Final = "attnc.backends.tvm"
-RUNTIMES: Final = {
+RUNTIMES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "opencl": ("opencl_runtime.py", ("import pyopencl as cl",)),
     "webgpu": ("webgpu_runtime.py", ("import struct", "import wgpu")),
     "metal": ("text_runtime.py", ()),

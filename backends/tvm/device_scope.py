@@ -29,7 +29,7 @@ class DeviceScope(LaneScope):
     def __post_init__(self) -> None:
         LaneScope.__post_init__(self)
         self.text: DeviceExpressions = DeviceExpressions(self)
-        self.vector = None
+        self.vector: str | None = None
 
     touched: dict[str, None] = field(default_factory=dict[str, None])
     """Tiles, and the kernel's own values, that have been asked for since this was emptied."""
