@@ -132,7 +132,6 @@ def _passes():
         of.VectorizeLoop(True),
         of.StorageRewrite(),  # room is made once a thread
         of.UnrollLoop(),
-        of.StmtSimplify(),
         of.AnnotateEntryFunc(),
         of.SplitHostDevice(),
         of.MakePackedAPI(),

@@ -347,6 +347,8 @@ def _outside(x, found):
 
 def _log2(x):
     """The binary logarithm, within 2 units in the last place."""
+    if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
+        return T.log2(x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
@@ -355,6 +357,8 @@ def _log2(x):
 
 def _log(x):
     """The natural logarithm, within 1 unit in the last place."""
+    if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
+        return T.log(x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
