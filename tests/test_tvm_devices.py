@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -55,6 +57,8 @@ def missing(target: str) -> str:
             return "" if cl.get_platforms() else "OpenCL has no platform here"
         except cl.LogicError as error:
             return f"OpenCL has no platform here: {error}"
+    if "ATTNC_WEBGPU" not in os.environ:
+        return "WebGPU runs in a process of its own, see test_webgpu_in_a_process_of_its_own"
     try:
         import wgpu
     except ImportError:
@@ -109,6 +113,24 @@ def test_webgpu_is_accepted(name: str) -> None:
     """In tiles of its own choice."""
     found = verdict(name, "webgpu", small=False)
     assert found.ok, found
+
+
+def test_webgpu_in_a_process_of_its_own() -> None:
+    """The tests of this file that want WebGPU: an adapter that is asked for late in a process, with
+    other compilers in it, may never answer."""
+    if "ATTNC_WEBGPU" in os.environ:
+        pytest.skip("this is that process")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    found = subprocess.run(
+        [*command, "-k", "webgpu or many or words"],
+        env={**os.environ, "ATTNC_WEBGPU": "here"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
 
 
 # Seeded faults
