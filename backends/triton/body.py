@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from attnc.backends.elements import RANGES, constant
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.addresses import Addresses
@@ -20,7 +21,6 @@ from attnc.backends.triton.searches import Searches
 from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
-from attnc.ir.cascade import Constant
 from attnc.ir.expr import Apply, Bool, Expr, Name, Value
 from attnc.ir.tiles import (
     Carry,
@@ -53,9 +53,6 @@ WIDENED: Final = {
     "u8": Held.I32,
 }
 """What elements are held in that reading widens."""
-
-RANGES: Final = {"i32": (-(2**31), 2**31 - 1), "i8": (-128, 127), "u8": (0, 255)}
-"""What integer outputs can be; what is beyond is absent."""
 
 
 @dataclass
@@ -237,7 +234,7 @@ class Body:
         if not mask.true:
             parts.append(f"mask={spread(mask, varying).text}")
             if item.fill is not None:
-                parts.append(f"other={_constant(item.fill, item.kind)}")
+                parts.append(f"other={constant(item.fill, item.kind)}")
         term = self._loaded(item, Term(f"tl.load({', '.join(parts)})", varying, Held.TYPE))
         self._define(item.target, term, item.kind)
 
@@ -281,7 +278,7 @@ class Body:
             if value.held is Held.I64 and output.element in RANGES:
                 where = self._in_range(where, value, RANGES[output.element])
             if not where.true:
-                fill = Term(_constant(item.empty, kind), (), value.held, literal=True)
+                fill = Term(constant(item.empty, kind), (), value.held, literal=True)
                 value = self.expression.call("tl.where", value.held, where, value, fill)
             self._put(pointer, value, guard, axes)
 
@@ -528,9 +525,3 @@ def _narrowed(body: tuple[Statement, ...]) -> frozenset[str]:
 def _is_wave(item: Map) -> bool:
     wave = isinstance(item.value, Apply) and item.value.function in ("sin", "cos")
     return wave and item.kind is Kind.F64
-
-
-def _constant(value: Constant, kind: Kind) -> str:
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return f'float("{value}")'
-    return repr(float(value)) if kind.floating else repr(value)

@@ -135,25 +135,8 @@ class KernelText:
 
     def _docstring(self) -> list[str]:
         """What the kernel makes, and how."""
-        scope, kernel = self.scope, self.scope.kernel
-        made = dict.fromkeys(s.tensor for s in statements(kernel.body) if isinstance(s, Store))
-        parallel = [a.name for a in kernel.axes if a.kind == "par"]
-        streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
-        tiles = [a for a in parallel if scope.is_tile(a)]
-        points = [a for a in parallel if not scope.is_tile(a)]
-        parts = [f"{', '.join(made)}:"]
-        if tiles:
-            where = f" at one {', '.join(points)}" if points else ""
-            parts.append(f"a program has a tile of {' x '.join(tiles)}{where}")
-        elif points:
-            parts.append(f"a program has one {', '.join(points)}")
-        else:
-            parts.append("one program")
-        if streamed:
-            parts[-1] += ","
-            parts.append(f"and goes along {', '.join(streamed)}")
-        text = " ".join(parts)
-        return textwrap.wrap(f'"""{text}."""', printer.WIDTH - len(INDENT))
+        text = f'"""{purpose(self.scope)}."""'
+        return textwrap.wrap(text, printer.WIDTH - len(INDENT))
 
     def _programs(self) -> list[str]:
         """Which tile of the parallel axes a program has, and coordinates."""
@@ -186,6 +169,28 @@ class KernelText:
                 text = scope.variable(axis.name).text
                 lines.append(f"{text} = tl.arange(0, {scope.size_of(axis.name)}).to(INDEX)")
         return [*lines, *scope.coordinates(frozenset())]
+
+
+def purpose(scope: KernelScope) -> str:
+    """What a kernel makes, and how."""
+    kernel = scope.kernel
+    made = dict.fromkeys(s.tensor for s in statements(kernel.body) if isinstance(s, Store))
+    parallel = [a.name for a in kernel.axes if a.kind == "par"]
+    streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
+    tiles = [a for a in parallel if scope.is_tile(a)]
+    points = [a for a in parallel if not scope.is_tile(a)]
+    parts = [f"{', '.join(made)}:"]
+    if tiles:
+        where = f" at one {', '.join(points)}" if points else ""
+        parts.append(f"a program has a tile of {' x '.join(tiles)}{where}")
+    elif points:
+        parts.append(f"a program has one {', '.join(points)}")
+    else:
+        parts.append("one program")
+    if streamed:
+        parts[-1] += ","
+        parts.append(f"and goes along {', '.join(streamed)}")
+    return " ".join(parts)
 
 
 def filled(names: list[str]) -> list[str]:

@@ -249,7 +249,6 @@ class Launcher:
     def _launched(self) -> list[str]:
         lines = ["_float = torch.float64 if _type == torch.float64 else torch.float32"]
         buffers = {b.name: b for b in self.plan.buffers}
-        outputs = {o.name: o for o in self.plan.outputs}
         for output in self.plan.outputs:
             dtype = _dtype(output)
             if output.name in buffers:
@@ -282,15 +281,16 @@ class Launcher:
                     made = f"torch.empty({shape}, dtype={kind}, device=_device)"
                     lines.append(f"{self.tensor(buffer.name)} = {made}")
             lines += self._launch(kernel)
-        lines.append("")
-        results = []
-        for name in outputs:
-            text = self.tensor(name)
-            if name in buffers:
-                text = self._finished(name)
-            results.append(text)
-        lines.append(f"return {', '.join(results)}")
-        return lines
+        return [*lines, "", self._returned()]
+
+    def _returned(self) -> str:
+        """The line that returns the outputs."""
+        buffers = {b.name for b in self.plan.buffers}
+        results = [
+            self._finished(o.name) if o.name in buffers else self.tensor(o.name)
+            for o in self.plan.outputs
+        ]
+        return f"return {', '.join(results)}"
 
     def _of_tiles(self, buffer: Buffer) -> bool:
         """Whether a buffer has a size that is made of those of tiles."""
@@ -328,7 +328,10 @@ class Launcher:
         if any(map(may_fail, self.plan.given)):
             holds = f"_holds(lambda: {holds})"
         test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
-        lines = [f"{test}  # no output has a point"]
+        return [f"{test}  # no output has a point", f"{INDENT}return {', '.join(self._empties())}"]
+
+    def _empties(self) -> list[str]:
+        """The outputs, each its empty value everywhere."""
         results = []
         for output in self.plan.outputs:
             empty, dtype = empty_of(output), _dtype(output)
@@ -337,7 +340,7 @@ class Launcher:
                 shape = self._shape(output.name)
                 text = f"torch.full({shape}, {empty}, dtype={dtype}, device=_device)"
             results.append(text)
-        return [*lines, f"{INDENT}return {', '.join(results)}"]
+        return results
 
     def _finished(self, name: str) -> str:
         """An output that kernels have read again: its absent points filled, in its own type."""

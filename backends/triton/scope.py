@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from attnc.backends.names import TAKEN, Names
 from attnc.backends.refused import NotPrinted
@@ -53,6 +53,9 @@ class Argument:
 @dataclass
 class KernelScope:
     """Names and terms of one kernel."""
+
+    SMALLER: ClassVar[str] = "tl.minimum"
+    """The smaller of two numbers, as the text says it."""
 
     plan: Plan
     kernel: Kernel
@@ -229,7 +232,7 @@ class KernelScope:
         if which == "low":
             return Term(start, (), Held.INT)
         end = self.ends.get(variable) or self.text(axis.size).text
-        text = f"tl.minimum({start} + {self.size_of(variable)}, {end}) - 1"
+        text = f"{self.SMALLER}({start} + {self.size_of(variable)}, {end}) - 1"
         return Term(text, (), Held.INT, SUM)
 
     def _bound_of(self, which: str, expr: Expr) -> Term:

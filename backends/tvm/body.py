@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from attnc.backends.elements import RANGES, constant
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.expressions import Expressions
@@ -22,7 +23,6 @@ from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.sharing import shared
 from attnc.backends.tvm.terms import DTYPES
-from attnc.ir.cascade import Constant
 from attnc.ir.expr import Apply, Binary, Bool, Expr, Int, Name
 from attnc.ir.printer import AND
 from attnc.ir.tiles import (
@@ -56,8 +56,6 @@ KEPT: Final = {
 }
 """Numbers that have a place of their own; TVM writes others out wherever they are read, and those
 that are made of each other grow without end."""
-RANGES: Final = {"i32": (-(2**31), 2**31 - 1), "i8": (-128, 127), "u8": (0, 255)}
-"""What integer outputs can be; what is beyond is absent."""
 
 
 @dataclass
@@ -446,7 +444,7 @@ class Body:
         mask = self.expression(self._mask(item.where))
         if mask.true:
             return text
-        fill = _constant(item.fill if item.fill is not None else 0, item.kind)
+        fill = constant(item.fill if item.fill is not None else 0, item.kind)
         dtype = DTYPES[HELD[item.kind]]
         return f"T.if_then_else({mask.text}, {text}, T.Cast({dtype}, {fill}))"
 
@@ -493,7 +491,7 @@ class Body:
             where = Term(text, (), Held.BOOL, AND)
         text = self._typed(item.value, kind)
         if not where.true:
-            fill = f"T.Cast({DTYPES[HELD[kind]]}, {_constant(item.empty, kind)})"
+            fill = f"T.Cast({DTYPES[HELD[kind]]}, {constant(item.empty, kind)})"
             text = f"_where({where.text}, {text}, {fill})"
         self.line(
             f"{self.memory.place(item.tensor, item.index)} = {self.memory.stored(item, text)}"
@@ -713,11 +711,3 @@ def _room_type(kind: Kind) -> str:
     """The type of a tile's elements in memory: truths have a byte, since TVM has no vectors of
     them there."""
     return '"int8"' if kind is Kind.BOOL else DTYPES[HELD[kind]]
-
-
-def _constant(value: Constant, kind: Kind) -> str:
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return f'float("{value}")'
-    if isinstance(value, float) and value != value:
-        return 'float("nan")'
-    return repr(float(value)) if kind.floating else repr(value)

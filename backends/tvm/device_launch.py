@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from attnc.backends.names import Names
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.signature import Signature
-from attnc.backends.triton.host import may_fail
-from attnc.backends.triton.launch import empty_of, filled_rows, torch_name
+from attnc.backends.triton.launch import empty_of, filled_rows
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.tvm.device_kernel import DevicePrinted
-from attnc.backends.tvm.launch import Caller
+from attnc.backends.tvm.launch import Caller, dtype_of
 from attnc.ir.cascade import Input, Output
-from attnc.ir.printer import AND, PRODUCT
+from attnc.ir.printer import PRODUCT
 from attnc.ir.types import Kind
 
 
@@ -59,10 +58,10 @@ class DeviceCaller(Caller):
         lines.append("")
         results = []
         for output in self.plan.outputs:
-            text = self._result(output.name, self._kept(output), _dtype(output))
+            text = self._result(output.name, self._kept(output), dtype_of(output))
             if output.name in buffers:
                 kept = buffers[output.name]
-                text = self._result(output.name, _number(kept.kind), _dtype(output))
+                text = self._result(output.name, _number(kept.kind), dtype_of(output))
                 if kept.presence == "byte":
                     here = self._result(f"{output.name}?", '"int32"', '"bool"')
                     text = f"_like.where({here}, {text}, {empty_of(output)})"
@@ -121,27 +120,6 @@ class DeviceCaller(Caller):
         lines.append(")")
         return lines
 
-    def _nothing(self) -> list[str]:
-        if not self.plan.given:
-            return []
-        holds = " and ".join(self.host(c, AND + 1) for c in self.plan.given)
-        if any(map(may_fail, self.plan.given)):
-            holds = f"_holds(lambda: {holds})"
-        test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
-        results = [
-            f"_filled(_like, {self._shape(o.name)}, {_dtype(o)}, {empty_of(o)})"
-            for o in self.plan.outputs
-        ]
-        return [
-            f"{test}  # no output has a point",
-            f"{INDENT}return {', '.join(results)}",
-        ]
-
 
 def _number(kind: Kind) -> str:
     return '"float32"' if kind.floating else '"int32"'
-
-
-def _dtype(output: Output) -> str:
-    """The element type of an output."""
-    return "_type" if output.element is None else f'"{torch_name(output.element)}"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, field
 
-from attnc.backends.triton.kernel import filled
+from attnc.backends.triton.kernel import filled, purpose
 from attnc.backends.triton.layout import INDENT, laid_out
 from attnc.backends.triton.scope import Argument
 from attnc.backends.triton.terms import HELD
@@ -17,8 +17,7 @@ from attnc.backends.tvm.terms import DTYPES
 from attnc.ir import printer
 from attnc.ir.expr import Expr
 from attnc.ir.printer import PRODUCT
-from attnc.ir.tiles import Kernel, Plan, Store
-from attnc.ir.tiles_walk import statements
+from attnc.ir.tiles import Kernel, Plan
 
 
 @dataclass
@@ -130,26 +129,9 @@ class KernelText:
 
     def _docstring(self) -> list[str]:
         """What the kernel makes, and how."""
-        scope, kernel = self.scope, self.scope.kernel
-        made = dict.fromkeys(s.tensor for s in statements(kernel.body) if isinstance(s, Store))
-        parallel = [a.name for a in kernel.axes if a.kind == "par"]
-        streamed = [a.name for a in kernel.axes if a.kind in ("stream", "step")]
-        tiles = [a for a in parallel if scope.is_tile(a)]
-        points = [a for a in parallel if not scope.is_tile(a)]
-        parts = [f"{', '.join(made)}:"]
-        if tiles:
-            where = f" at one {', '.join(points)}" if points else ""
-            parts.append(f"a program has a tile of {' x '.join(tiles)}{where}")
-        elif points:
-            parts.append(f"a program has one {', '.join(points)}")
-        else:
-            parts.append("one program")
-        if streamed:
-            parts[-1] += ","
-            parts.append(f"and goes along {', '.join(streamed)}")
-        if scope.vector is not None:
-            parts[-1] += f"; vectors go along {scope.vector}"
-        text = " ".join(parts)
+        text = purpose(self.scope)
+        if self.scope.vector is not None:
+            text += f"; vectors go along {self.scope.vector}"
         return textwrap.wrap(f'"""{text}."""', printer.WIDTH - len(INDENT))
 
     def _programs(self) -> tuple[str, list[str]]:

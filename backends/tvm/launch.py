@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 from attnc.backends.names import Names
 from attnc.backends.numpy.layout import INDENT, keywords
-from attnc.backends.triton.host import may_fail
 from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_name
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.ir.cascade import Input, Output
-from attnc.ir.printer import AND, PRODUCT
+from attnc.ir.printer import PRODUCT
 from attnc.ir.types import Kind
 
 KINDS = {
@@ -49,11 +48,10 @@ class Caller(Launcher):
     def _launched(self) -> list[str]:
         lines = ['_float = "float64" if _type == "float64" else "float32"']
         buffers = {b.name: b for b in self.plan.buffers}
-        outputs = {o.name: o for o in self.plan.outputs}
         for output in self.plan.outputs:
             if output.name in buffers:
                 continue
-            made = f"_empty(_like, {self._shape(output.name)}, {_dtype(output)})"
+            made = f"_empty(_like, {self._shape(output.name)}, {dtype_of(output)})"
             lines.append(f"{self.tensor(output.name)} = {made}")
         for buffer in self.plan.buffers:
             shape = self._shape(buffer.name)
@@ -66,35 +64,19 @@ class Caller(Launcher):
         lines.append("_lanes = _vector(_float)")
         for kernel in self.built:
             lines += ["", *self._call_of(kernel)]
-        lines.append("")
-        results = []
-        for name in outputs:
-            text = self.tensor(name)
-            if name in buffers:
-                text = self._finished(name)
-            results.append(text)
-        lines.append(f"return {', '.join(results)}")
-        return lines
+        return [*lines, "", self._returned()]
 
-    def _nothing(self) -> list[str]:
-        if not self.plan.given:
-            return []
-        holds = " and ".join(self.host(c, AND + 1) for c in self.plan.given)
-        if any(map(may_fail, self.plan.given)):
-            holds = f"_holds(lambda: {holds})"
-        test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
-        lines = [f"{test}  # no output has a point"]
-        results = [
-            f"_filled(_like, {self._shape(o.name)}, {_dtype(o)}, {empty_of(o)})"
+    def _empties(self) -> list[str]:
+        return [
+            f"_filled(_like, {self._shape(o.name)}, {dtype_of(o)}, {empty_of(o)})"
             for o in self.plan.outputs
         ]
-        return [*lines, f"{INDENT}return {', '.join(results)}"]
 
     def _finished(self, name: str) -> str:
         output = next(o for o in self.plan.outputs if o.name == name)
         buffer = next(b for b in self.plan.buffers if b.name == name)
         here = self.tensor(name + "?") if buffer.presence == "byte" else "None"
-        return f"_finished({self.tensor(name)}, {here}, {empty_of(output)}, {_dtype(output)})"
+        return f"_finished({self.tensor(name)}, {here}, {empty_of(output)}, {dtype_of(output)})"
 
     def _call_of(self, kernel: Printed) -> list[str]:
         scope = kernel.scope
@@ -131,6 +113,6 @@ class Caller(Launcher):
         return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
 
 
-def _dtype(output: Output) -> str:
+def dtype_of(output: Output) -> str:
     """The element type of an output."""
     return "_type" if output.element is None else f'"{torch_name(output.element)}"'

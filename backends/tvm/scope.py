@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from attnc.backends.names import TAKEN, Names
 from attnc.backends.triton.products import Products
@@ -40,6 +40,8 @@ class LaneScope(KernelScope):
     else as its neighbours in memory lie. The coordinate of a lane along an axis is where the tile
     begins and a counter, called as the axis is.
     """
+
+    SMALLER: ClassVar[str] = "T.min"
 
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     buffers: dict[str, str] = field(default_factory=dict[str, str])
@@ -141,26 +143,6 @@ class LaneScope(KernelScope):
             return Term("True", (), Held.BOOL, literal=True)
         text = f"{self.variable(variable).text} < {self.ends[variable]}"
         return Term(text, (), Held.BOOL, COMPARE)
-
-    def bound(self, which: str, variable: str) -> Term:
-        """The least or greatest coordinate of the current tile within its extent."""
-        coords = {c.name: c for c in self.kernel.coords}
-        if variable in coords:
-            return self._bound_of(which, coords[variable].value)
-        if not self.is_tile(variable):
-            return self.variable(variable)
-        axis = self.axis(variable)
-        if axis.kind == "whole":
-            if which == "low":
-                return Term("0", (), Held.INT, literal=True)
-            size = self.text(axis.size)
-            return Term(f"{size.at(SUM)} - 1", (), Held.INT, SUM)
-        start = self.start_of(variable)
-        if which == "low":
-            return Term(start, (), Held.INT)
-        end = self.ends.get(variable) or self.text(axis.size).text
-        text = f"T.min({start} + {self.size_of(variable)}, {end}) - 1"
-        return Term(text, (), Held.INT, SUM)
 
     def _holds(self, expr: Expr) -> bool:
         match expr:
