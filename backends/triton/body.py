@@ -11,12 +11,10 @@ from attnc.backends.elements import RANGES, constant
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.addresses import Addresses
-from attnc.backends.triton.expressions import Expressions
-from attnc.backends.triton.needless import Needless
+from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.products import Products
 from attnc.backends.triton.reductions import Reductions
 from attnc.backends.triton.rounds import Rounds
-from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.searches import Searches
 from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
@@ -38,7 +36,6 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.tiles_full import Round
 from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
@@ -56,32 +53,25 @@ WIDENED: Final = {
 
 
 @dataclass
-class Body:
+class Body(Presumed):
     """Prints statements."""
 
-    scope: KernelScope
     lines: list[str] = field(default_factory=list[str])
     depth: int = 1
-    around: Round = Round()
-    """The full ranges whose rounds are printed."""
     loops: frozenset[str] = frozenset()
     """The axes of the loops around."""
-    _aliases: dict[str, str] = field(default_factory=dict[str, str])
     _ready: dict[str, Term] = field(default_factory=dict[str, Term])
     """What is added to a product, where it has been computed already."""
     _same: dict[Expr, str] = field(default_factory=dict[Expr, str])
     """Conditions on coordinates of the block, and the tiles that have them."""
-    _true: set[str] = field(default_factory=set[str])
-    """Tiles that are true in all lanes of the range that is printed."""
     _named: set[str] = field(default_factory=set[str])
     """Names whose axes have been noted."""
 
     def __post_init__(self) -> None:
-        self.expression: Expressions = self.scope.text
+        Presumed.__post_init__(self)
         self.addresses: Addresses = Addresses(self.scope)
         self.products: Products = Products(self.scope)
         self.reductions: Reductions = Reductions(self.scope)
-        self.needless: Needless = Needless(self.scope.context)
         self._narrowed = _narrowed(self.scope.kernel.body)
         loads = [s for s in walk(self.scope.kernel.body) if isinstance(s, Load)]
         self._reloaded = {s.tensor.removesuffix("?") for s in loads} & self.scope.context.stored
@@ -159,40 +149,6 @@ class Body:
         self._named.add(python)
         self.line(f"{python} = {self.expression.as_tensor(term)}", note)
         scope.tiles[name] = Term(python, term.axes, term.held)
-
-    def _truth(self, predicate: Expr) -> Term:
-        return self.expression(self._folded(predicate))
-
-    def _value(self, expr: Expr, kind: Kind) -> Term:
-        return self.expression.in_kind(self._folded(expr), kind)
-
-    def _folded(self, expr: Expr) -> Expr:
-        """An expression without the conditions that are known to hold here."""
-        return self.scope.folded(expr, self._holds)
-
-    def _holds(self, condition: Expr) -> bool:
-        here = bool(self.around) and self.needless.full.holds(self.around, condition)
-        return here or self._is_true(condition)
-
-    def _is_true(self, condition: Expr) -> bool:
-        """Whether a condition is a tile that is true in all lanes of the range."""
-        return isinstance(condition, Name) and condition.name in self._true
-
-    def _is_some(self, item: Fold) -> bool:
-        """Whether a fold asks for a row, and all that exist will do: a program has one."""
-        if not self.around or item.op != "any" or item.target in self._aliases:
-            return False
-        lanes = (self._folded(item.value), self._folded(item.where))
-        return self.needless.full.some(self.around, item.over, lanes)
-
-    def _mask(self, predicate: Expr) -> Term:
-        """A predicate on memory."""
-        return self.expression(self._masked(predicate))
-
-    def _masked(self, predicate: Expr) -> Expr:
-        """A predicate on memory without what is known to hold."""
-        found = self.needless.mask(predicate, self.around)
-        return self.scope.folded(found, self._is_true)
 
     def _search(self, first: Find, others: Sequence[Find]) -> None:
         """Searches in one rank of a tensor: those that can be made are made together.

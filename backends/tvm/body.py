@@ -11,9 +11,8 @@ from typing import Final
 from attnc.backends.elements import RANGES, constant
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
-from attnc.backends.triton.expressions import Expressions
 from attnc.backends.triton.nans import without_nan
-from attnc.backends.triton.needless import Needless
+from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.triton.updates import updates
 from attnc.backends.tvm.matrices import Matrices
@@ -41,7 +40,6 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.tiles_full import Round
 from attnc.ir.tiles_walk import ahead, conjuncts, expressions, in_full, in_turn, names
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
@@ -59,27 +57,21 @@ that are made of each other grow without end."""
 
 
 @dataclass
-class Body:
+class Body(Presumed):
     """Prints statements."""
 
     scope: LaneScope
     lines: list[str] = field(default_factory=list[str])
     depth: int = 3
-    around: Round = Round()
-    """The full ranges whose rounds are printed."""
     buffers: dict[str, str] = field(default_factory=dict[str, str])
     """The lines that make room for tiles."""
-    _true: set[str] = field(default_factory=set[str])
-    """Tiles that are true in all lanes of the range that is printed."""
-    _aliases: dict[str, str] = field(default_factory=dict[str, str])
     _placed: dict[str, str] = field(default_factory=dict[str, str])
     """Operands that are read in memory here, and how."""
 
     def __post_init__(self) -> None:
+        Presumed.__post_init__(self)
         scope = self.scope
-        self.expression: Expressions = scope.text
         self.memory: Memory = Memory(scope)
-        self.needless: Needless = Needless(scope.context)
         self.plain: frozenset[str] = without_nan(scope.kernel)
         self.matrices: Matrices = Matrices(scope)
         for target, operand in shared(scope, self.matrices.placed).items():
@@ -168,7 +160,7 @@ class Body:
     def _is_placed(self, item: Load) -> bool:
         """Whether a load is of an operand whose elements can be read in memory here."""
         self._placed.pop(item.target, None)
-        return item.target in self.matrices.placed and self.expression(self._mask(item.where)).true
+        return item.target in self.matrices.placed and self._mask(item.where).true
 
     def _place(self, item: Load) -> None:
         """Prints the load of such an operand, for where they lie there in another type."""
@@ -189,39 +181,10 @@ class Body:
             return True
         return False
 
-    def _is_some(self, item: Fold) -> bool:
-        """Whether a fold asks for a row, and all that exist will do: a program has one."""
-        if not self.around or item.op != "any" or item.target in self._aliases:
-            return False
-        lanes = (self._folded(item.value), self._folded(item.where))
-        return self.needless.full.some(self.around, item.over, lanes)
-
-    def _truth(self, predicate: Expr) -> Term:
-        return self.expression(self._folded(predicate))
-
-    def _value(self, expr: Expr, kind: Kind) -> Term:
-        return self.expression.in_kind(self._folded(expr), kind)
-
     def _typed(self, expr: Expr, kind: Kind) -> str:
         """The text of a value that has its type."""
         term = self.expression.held(self._value(expr, kind), HELD[kind])
         return self.expression.as_tensor(term)
-
-    def _folded(self, expr: Expr) -> Expr:
-        """An expression without the conditions that are known to hold here."""
-        return self.scope.folded(expr, self._holds)
-
-    def _holds(self, condition: Expr) -> bool:
-        here = bool(self.around) and self.needless.full.holds(self.around, condition)
-        return here or self._is_true(condition)
-
-    def _is_true(self, condition: Expr) -> bool:
-        return isinstance(condition, Name) and condition.name in self._true
-
-    def _mask(self, predicate: Expr) -> Expr:
-        """A predicate on memory."""
-        found = self.needless.mask(predicate, self.around)
-        return self.scope.folded(found, self._is_true)
 
     # Nests of loops
 
@@ -441,7 +404,7 @@ class Body:
 
     def _read(self, item: Load) -> str:
         text = self.memory.read(item)
-        mask = self.expression(self._mask(item.where))
+        mask = self._mask(item.where)
         if mask.true:
             return text
         fill = constant(item.fill if item.fill is not None else 0, item.kind)
@@ -456,7 +419,7 @@ class Body:
         varying = scope.context.varies(*item.index, item.value, item.where, item.guard)
         axes = scope.natural(item, scope.dimensions(scope.context.sorted(varying)))
         before = self.depth
-        conditions = [p for p in conjuncts(self._mask(item.guard)) if p != Bool(True)]
+        conditions = [p for p in conjuncts(self._masked(item.guard)) if p != Bool(True)]
         bound: set[str] = set()
         for axis in (None, *axes):
             if axis is not None:
