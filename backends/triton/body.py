@@ -425,18 +425,17 @@ class Body(Presumed):
         outside, self.loops = self.loops, self.loops | {axis}
         for line in (*rounds.inside, *scope.coordinates(self.loops, axis)):
             self.line(line)
-        before, known = self.around, scope.ends.pop(axis, None)
+        known = scope.ends.pop(axis, None)
         if rounds.end is not None:
             scope.ends[axis] = rounds.end
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
         start = len(self.lines)
-        if parts[0].full:
-            self.around = before.inside(item)
-        self._inside(in_full(item) if parts[0].full else item)
+        with self._within(item, parts):
+            self._inside(in_full(item) if parts[0].full else item)
         if parts[0].full:
             self.lines[start:] = _read_loads(self.lines[start:])
         self.depth -= 1
-        self.around, self.loops = before, outside
+        self.loops = outside
         scope.ends.pop(axis, None)
         if known is not None:
             scope.ends[axis] = known

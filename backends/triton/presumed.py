@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnc.backends.triton.expressions import Expressions
@@ -9,7 +11,7 @@ from attnc.backends.triton.needless import Needless
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import Term
 from attnc.ir.expr import Expr, Name
-from attnc.ir.tiles import Fold
+from attnc.ir.tiles import Fold, Loop, Range
 from attnc.ir.tiles_full import Round
 from attnc.ir.types import Kind
 
@@ -19,7 +21,7 @@ class Presumed:
     """Expressions of a kernel, without the conditions that hold in the ranges around them."""
 
     scope: KernelScope
-    around: Round = field(default=Round(), kw_only=True)
+    around: Round = field(default_factory=Round, kw_only=True)
     """The full ranges whose rounds are printed."""
     _aliases: dict[str, str] = field(default_factory=dict[str, str], kw_only=True)
     """Tiles that go by the name of what is carried."""
@@ -29,6 +31,15 @@ class Presumed:
     def __post_init__(self) -> None:
         self.expression: Expressions = self.scope.text
         self.needless: Needless = Needless(self.scope.context)
+
+    @contextmanager
+    def _within(self, item: Loop, parts: tuple[Range, ...]) -> Iterator[None]:
+        """While the rounds through ranges of one class are printed, what these say holds."""
+        before = self.around
+        if parts[0].full:
+            self.around = before.inside(item)
+        yield
+        self.around = before
 
     def _truth(self, predicate: Expr) -> Term:
         return self.expression(self._folded(predicate))

@@ -623,18 +623,16 @@ class Body(Presumed):
         self.depth += 1
         for line in rounds.inside:
             self.line(line)
-        before, known = self.around, scope.ends.pop(axis, None)
+        known = scope.ends.pop(axis, None)
         stride = scope.strides.pop(axis, None)
         if rounds.end is not None:
             scope.ends[axis] = rounds.end
         if rounds.step is not None:
             scope.strides[axis] = rounds.step
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
-        if parts[0].full:
-            self.around = before.inside(item)
-        self._inside(in_full(item) if parts[0].full else item)
+        with self._within(item, parts):
+            self._inside(in_full(item) if parts[0].full else item)
         self.depth -= 1
-        self.around = before
         scope.ends.pop(axis, None)
         scope.strides.pop(axis, None)
         if known is not None:
