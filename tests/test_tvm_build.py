@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,19 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append(function(*inputs))
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
+
+
+def test_products_are_of_vectors() -> None:
+    """What a product keeps is told as vectors: else the compiler takes lanes one by one."""
+    space = made("sigmoid", "tvm_vectors").__globals__
+    space["_imported"]()
+    tvm = space["tvm"]
+
+    def flat() -> str:
+        kernel = space["_k0"]("float32", "float32", 16, 16, 16, 16, 16, 16)
+        module = tvm.IRModule({"kernel": kernel.with_attr("global_symbol", "kernel")})
+        return str(tvm.tirx.transform.FlattenBuffer()(module))
+
+    assert "T.Broadcast(0, 16) + " not in flat()
+    space["_every"] = lambda row, lanes: nullcontext(0)
+    assert "T.Broadcast(0, 16) + " in flat()

@@ -538,6 +538,14 @@ def _held(high, vectors, lanes, dtype):
     return [T.alloc_buffer((vectors * lanes,), dtype) for _ in range(high)]
 
 
+def _every(row, lanes):
+    """A loop over the places of the vectors of a row.
+
+    A place is no number of the text: to that TVM adds 0, and sees no vector in the sum.
+    """
+    return T.unroll(int(row.shape[0]) // lanes)
+
+
 def _nth(row, v, lanes):
     """A vector of a row."""
     return row[T.ramp(v * lanes, 1, lanes)]
@@ -561,7 +569,7 @@ def _either(condition, a, b):
 def _begun(held, begin, i, j, lanes, dtype):
     """Rows of vectors at what a function gives, or at 0."""
     for r, row in enumerate(held):
-        for v in range(int(row.shape[0]) // lanes):
+        with _every(row, lanes) as v:
             x = T.broadcast(T.Cast(dtype, 0), lanes)
             if begin is not None:
                 x = begin(i + r, T.ramp(j + v * lanes, 1, lanes))
@@ -570,19 +578,17 @@ def _begun(held, begin, i, j, lanes, dtype):
 
 def _added(held, a, b, i, j, k, lanes):
     """Adds the products of a column of `a` and a row of `b` to rows of vectors."""
-    vectors = [
-        T.bind(_vectors(b, k, j + v * lanes, lanes)) for v in range(int(held[0].shape[0]) // lanes)
-    ]
     for r, row in enumerate(held):
         x = T.bind(T.broadcast(a(i + r, k), lanes))
-        for v, y in enumerate(vectors):
+        with _every(row, lanes) as v:
+            y = _vectors(b, k, j + v * lanes, lanes)
             _keep(row, v, _nth(row, v, lanes) + x * y, lanes)
 
 
 def _put(held, c, i, j, lanes):
     """Puts rows of vectors into a tile."""
     for r, row in enumerate(held):
-        for v in range(int(row.shape[0]) // lanes):
+        with _every(row, lanes) as v:
             T.buffer_store(c, _nth(row, v, lanes), [i + r, T.ramp(j + v * lanes, 1, lanes)])
 
 
@@ -631,16 +637,19 @@ def _down(c, a, b, rows, inner, j, lanes, dtype, start):
     vectors = next(v for v in (4, 3, 2, 1) if rows // lanes % v == 0)
     with T.serial(rows // lanes // vectors) as block:
         (held,) = _held(1, vectors, lanes, dtype)
-        first = [(block * vectors + v) * lanes for v in range(vectors)]
-        places = [T.ramp(i * columns + j, columns, lanes) for i in first]
-        for v, place in enumerate(places):
-            _keep(held, v, flat[place], lanes)
+
+        def place(v):
+            return T.ramp((block * vectors + v) * lanes * columns + j, columns, lanes)
+
+        with _every(held, lanes) as v:
+            _keep(held, v, flat[place(v)], lanes)
         with T.serial(inner) as k:
             x = T.bind(T.broadcast(b[k, j], lanes))
-            for v, i in enumerate(first):
-                _keep(held, v, _nth(held, v, lanes) + a(T.ramp(i, 1, lanes), k) * x, lanes)
-        for v, place in enumerate(places):
-            T.buffer_store(flat, _nth(held, v, lanes), [place])
+            with _every(held, lanes) as v:
+                y = a(T.ramp((block * vectors + v) * lanes, 1, lanes), k)
+                _keep(held, v, _nth(held, v, lanes) + y * x, lanes)
+        with _every(held, lanes) as v:
+            T.buffer_store(flat, _nth(held, v, lanes), [place(v)])
     with T.serial(rows % lanes) as rest, T.serial(inner) as k:
         i = rows // lanes * lanes + rest
         T.buffer_store(c, c[i, j] + a(i, k) * b[k, j], [i, j])
@@ -652,17 +661,18 @@ def _along(c, a, b, rows, inner, j, lanes, dtype, start):
     high = next(r for r in (4, 2, 1) if rows % r == 0)
     with T.serial(rows // high) as row:
         held = _held(high, 1, lanes, dtype)
-        for r in held:
-            _keep(r, 0, T.broadcast(T.Cast(dtype, 0), lanes), lanes)
+        _begun(held, None, 0, 0, lanes, dtype)
         with T.serial(inner // lanes) as part:
             k = part * lanes
             x = T.bind(flat[T.ramp(k * columns + j, columns, lanes)])
             for i, r in enumerate(held):
                 y = a(row * high + i, T.ramp(k, 1, lanes))
-                _keep(r, 0, _nth(r, 0, lanes) + y * x, lanes)
+                with _every(r, lanes) as v:
+                    _keep(r, v, _nth(r, v, lanes) + y * x, lanes)
         for i, r in enumerate(held):
-            x = T.call_extern(dtype, "total", _nth(r, 0, lanes)) + start(row * high + i, j)
-            T.buffer_store(c, x, [row * high + i, j])
+            with _every(r, lanes) as v:
+                x = T.call_extern(dtype, "total", _nth(r, v, lanes)) + start(row * high + i, j)
+                T.buffer_store(c, x, [row * high + i, j])
         with T.serial(inner % lanes) as rest:
             k = inner // lanes * lanes + rest
             for i in range(high):
