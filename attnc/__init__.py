@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from attnc.errors import AttncError, Diagnostic, SpecError, UsageError
     from attnc.python.build import SpecWarning
     from attnc.python.kernel import Kernel, kernel
+    from attnc.python.processor import BackendWarning
 
 __all__ = [
     "AttncError",
+    "BackendWarning",
     "Checked",
     "Diagnostic",
     "Kernel",
@@ -34,6 +36,7 @@ _PLACES = {
     "attnc.errors": ("AttncError", "Diagnostic", "SpecError", "UsageError"),
     "attnc.python.build": ("SpecWarning",),
     "attnc.python.kernel": ("Kernel", "kernel"),
+    "attnc.python.processor": ("BackendWarning",),
 }
 
 

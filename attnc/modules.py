@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import itertools
 import linecache
+import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -50,6 +53,17 @@ def keywords(function: Callable[..., Any], own: Collection[str]) -> dict[str, st
         free = (o for o in others if o in keyword and o not in own)
         found[name] = name if name in keyword else next(free)
     return found
+
+
+def without_tvm() -> UsageError | None:
+    """That the TVM is not installed in whose dialect kernels are printed; it is not imported."""
+    known = "tvm" in sys.modules
+    found = sys.modules["tvm"] if known else importlib.util.find_spec("tvm")
+    places = getattr(found, "__path__" if known else "submodule_search_locations", None) or ()
+    if any(Path(place, "tirx").is_dir() for place in places):
+        return None
+    text = "TVM 0.27 is not installed; kernels for CPUs need it: pip install 'attnc[tvm]'"
+    return UsageError(text)
 
 
 def missing(error: ModuleNotFoundError) -> UsageError:

@@ -145,7 +145,7 @@ def difference(made: Any, name: str = "mine", **inputs: Any) -> float:
 
 
 def use(text: str, name: str = "mine", **options: Any) -> None:
-    register(name, attnc.kernel(text), **options)
+    register(name, attnc.kernel(text, backend="numpy"), **options)
 
 
 def generated(made: Any, name: str, **options: Any) -> tuple[Any, Any]:
@@ -172,6 +172,14 @@ def generated(made: Any, name: str, **options: Any) -> tuple[Any, Any]:
 def test_decoder(text: str, mask: Any) -> None:
     use(text)
     assert difference(llama(), attention_mask=mask) < CLOSE
+
+
+def test_a_backend_that_nobody_chose() -> None:
+    """Most tests here are of NumPy, which compiles nothing; this one is of what a model gets."""
+    kernel = attnc.kernel(spec(CAUSAL))
+    register("mine", kernel)
+    assert "tvm" in kernel.source
+    assert difference(llama()) < CLOSE
 
 
 @pytest.mark.parametrize("text", [spec(), PAIRS, EITHER])

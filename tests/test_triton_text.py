@@ -11,6 +11,7 @@ import pytest
 from attnc import api
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
+from attnc.backends.triton.layout import laid_out
 from attnc.ir.tiles import If, Kernel, Loop, Plan, Statement
 from attnc.ir.tiles_walk import in_turn, statements
 from attnc.planning import for_device
@@ -155,3 +156,19 @@ def test_narrow_offsets_are_seen(fault: str) -> None:
         changed = re.sub(pattern, other, re.sub(r"_index\(\s+", "_index(", text(name)))
         seen += changed != text(name) and bool(unsafe(changed))
     assert seen
+
+
+LONG = [
+    "    _dot(c, (lambda n, e: _wide(K[b, {x} // {x}, n0 + n, e], FLOAT)), q, {x}, {x}, {x})",
+    "    f({x}, _either({x}, (lambda f, n: {x}[n] * {x} + {x}), (lambda: v[n, {x}])), ({x}, {x},))",
+    "    c = {x} * {x} + {x}[{x}, :] if {x} else g(lambda a, b: (a, b), {x})",
+]
+
+
+@pytest.mark.parametrize("line", LONG)
+def test_long_lines_say_the_same(line: str) -> None:
+    """On several lines, too, in which a lambda of several arguments is one argument of a call."""
+    line = line.format(x="a_name_of_some_length")
+    found = laid_out(line)
+    assert len(found) > 1
+    assert ast.dump(ast.parse("\n".join(found).strip())) == ast.dump(ast.parse(line.strip()))

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -61,6 +62,30 @@ def test_examples_are_accepted(name: str) -> None:
 def test_types(name: str) -> None:
     """In the tiles that a call chooses."""
     accepted(built(facts(name)), name, KINDS[name], None)
+
+
+def test_stores_of_8_bits() -> None:
+    """To the nearest, ties to even, as NumPy's: all numbers, halves between, and what is beyond."""
+    kinds = {"f8e4m3": ml_dtypes.float8_e4m3fn, "f8e5m2": ml_dtypes.float8_e5m2}
+    text = "cascade both(X[N]: f32) -> {}:\n    f8e4m3_[n] = X[n]\n    f8e5m2_[n] = X[n]\n"
+    run = built(attnc.check(text.format(", ".join(f"{k}_[N]: {k}" for k in kinds))).select())
+    every = [np.arange(256, dtype=np.uint8).view(k).astype(np.float32) for k in kinds.values()]
+    ordered = np.unique(np.concatenate(every))
+    rng = np.random.default_rng(0)
+    given = np.concatenate(
+        [
+            *every,
+            (ordered[1:] + ordered[:-1]) / 2,
+            rng.integers(0, 2**32, 4000, np.uint32).view(np.float32),
+            2.0 ** rng.uniform(-20, 18, 4000) * rng.choice([-1, 1], 4000),
+        ]
+    ).astype(np.float32)
+    for found, kind in zip(run({"X": given}, {}), kinds.values(), strict=True):
+        with np.errstate(all="ignore"):
+            expected = given.astype(kind)
+        number = ~np.isnan(expected.astype(np.float32))
+        np.testing.assert_array_equal(np.isnan(found.astype(np.float32)), ~number)
+        np.testing.assert_array_equal(found.view("u1")[number], expected.view("u1")[number])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -19,12 +19,13 @@ from attnc.cache import key
 from attnc.digest import compiler, store
 from attnc.errors import Diagnostic, UsageError
 from attnc.ir.cascade import Constant
-from attnc.modules import function_of, keywords, missing
+from attnc.modules import function_of, keywords, missing, without_tvm
 from attnc.python.signature import Signature, from_data, signature
 from attnc.version import LANGUAGE, VERSION
 
 NUMPY: Final = "numpy"
-AT: Final[Mapping[str, str]] = {"cpu": NUMPY, "cuda": "triton"}
+TVM: Final = "tvm"
+AT: Final[Mapping[str, str]] = {"cpu": TVM, "cuda": "triton"}
 """The backends by the kind of device that their kernels run on, as PyTorch calls it."""
 
 
@@ -48,6 +49,10 @@ class Choices:
         """With the backend for tensors on a kind of device."""
         return self if self.backend else replace(self, backend=AT.get(device, NUMPY))
 
+    def chosen(self) -> Choices:
+        """With the backend that was chosen, else with NumPy's, which takes every spec."""
+        return self if self.backend else replace(self, backend=NUMPY)
+
     def text(self) -> str:
         """All of this as one text, which tells 1 from 1.0."""
         return json.dumps([self.cascade, self.backend, self.dtype, self.static])
@@ -58,6 +63,7 @@ class Built:
     """A compiled kernel: its arguments, the text of its module, and the function in that."""
 
     key: str
+    backend: str
     signature: Signature
     source: str
     function: Callable[..., Any] = field(compare=False, repr=False)
@@ -95,7 +101,7 @@ def build(
         with _lock:
             found = (
                 _built.get(identity)
-                or _load(identity)
+                or _load(identity, choices)
                 or _compile(identity, spec, choices, name, moved if warn else None)
             )
     return found
@@ -134,7 +140,7 @@ def toolchain() -> str:
     return f"python {platform.python_version()}, numpy {np.__version__}"
 
 
-def _load(identity: str) -> Built | None:
+def _load(identity: str, choices: Choices) -> Built | None:
     """The kernel that the disk holds under a key, if it is there and whole."""
     place = store()
     entry = None if place is None else place.get(identity)
@@ -143,7 +149,7 @@ def _load(identity: str) -> Built | None:
     try:
         data = json.loads(entry)
         known, source = from_data(data["signature"]), str(data["source"])
-        return _keep(identity, known, source)
+        return _keep(identity, choices, known, source)
     except (ValueError, KeyError, TypeError, SyntaxError, AttributeError):
         return None  # damaged, yet with a checksum that holds: as good as not there
 
@@ -162,7 +168,7 @@ def _compile(identity: str, spec: str, choices: Choices, name: str, moved: Shown
         source=checked.source,
     )
     known = signature(facts.cascade, choices.dtype, static)
-    found = _keep(identity, known, source)
+    found = _keep(identity, choices, known, source)
     if checked.warnings:
         del _built[identity]
         if moved is not None:
@@ -178,12 +184,14 @@ def _warn(found: Diagnostic) -> None:
     warnings.warn_explicit(found.render(), SpecWarning, found.source.name, line)
 
 
-def _keep(identity: str, known: Signature, source: str) -> Built:
+def _keep(identity: str, choices: Choices, known: Signature, source: str) -> Built:
+    if choices.backend == TVM and (error := without_tvm()):
+        raise error
     try:
         function = function_of(source, f"{known.name} {identity[:12]}")
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    built = Built(identity, known, source, function)
+    built = Built(identity, choices.backend or NUMPY, known, source, function)
     _built[identity] = built
     return built
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from attnc.cache import key
 from attnc.ir.cascade import Cascade, Constant
-from attnc.python.build import Built, Choices, Make
+from attnc.python.build import AT, TVM, Built, Choices, Make
+from attnc.python.processor import on_processor
 from attnc.version import LANGUAGE
 
 
@@ -17,14 +18,20 @@ class Definition:
     """A kernel with the spec and the choices that it was built from."""
 
     built: Built
-    """Where the device decides, the one for tensors in main memory."""
+    """Where the device decides, the one of NumPy: it has what is the same in all."""
     spec: str
     choices: Choices
     make: Make = field(compare=False, repr=False)
 
     def on(self, device: str) -> Built:
         """The kernel for tensors on a kind of device, compiled when there are the first."""
+        if self.choices.backend is None and AT.get(device) == TVM:
+            return self._on_processor
         return self.make(self.choices.on(device))
+
+    @functools.cached_property
+    def _on_processor(self) -> Built:
+        return on_processor(self.built, self.make, self.choices)
 
     @functools.cached_property
     def checked(self) -> tuple[Cascade, dict[str, Constant]]:

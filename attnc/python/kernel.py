@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, Generic, NoReturn, ParamSpec, TypeVa
 from attnc.errors import Diagnostic, SpecError, UsageError
 from attnc.ir.cascade import Constant
 from attnc.python.build import Built, Choices, Make, making, static_items
-from attnc.python.definitions import Definition, declare
+from attnc.python.definitions import DEFINITIONS, Definition, declare
 from attnc.python.explained import Explanation
 from attnc.python.signature import Signature
 
@@ -45,7 +45,7 @@ class Kernel(Generic[P, R]):
         positional: Sequence[str] | None = None,
         method: bool = False,
     ) -> None:
-        built = make(choices.on("cpu"))
+        built = make(choices.chosen())
         known = built.signature
         self._spec = spec
         self._make = make
@@ -57,6 +57,7 @@ class Kernel(Generic[P, R]):
         self._arguments = frozenset(known.arguments)
         self._shared = frozenset(p.name for p in known.parameters) & set(self._tensors)
         self._operator = declare(Definition(built, spec, choices, make))
+        self._definition = DEFINITIONS[self._operator]
         self._bound_to: Kernel[..., R] | None = None
         if method:
             self._bound_to = Kernel(spec, make, choices, positional=self._positional)
@@ -89,7 +90,7 @@ class Kernel(Generic[P, R]):
 
         Where the device decides, the one for tensors in main memory.
         """
-        return self._built.source
+        return self._definition.on("cpu").source
 
     @property
     def backend(self) -> str | None:
@@ -141,7 +142,8 @@ class Kernel(Generic[P, R]):
         for tensor in tensors:
             if hasattr(tensor, "__torch_function__"):
                 return self._on_torch(tensors, parameters)  # type: ignore[no-any-return]
-        return self._built.call(tensors, parameters)  # type: ignore[no-any-return]
+        built = self._definition.on("cpu")
+        return built.call(tensors, parameters)  # type: ignore[no-any-return]
 
     def _bound(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
@@ -314,9 +316,10 @@ def kernel(
     A text of several lines is a spec, any other the path of one; `cascade` names the cascade where
     there are several. `dtype` (f16, bf16, f32, f64) is the element type of tensors that declare
     none, else it is taken from each call. `static` fixes parameters. As a decorator with
-    arguments, `@attnc.kernel(static={"R": 64})`. `backend` is `numpy` or `triton`; without it,
-    tensors on a GPU have a kernel of Triton, made when the first are there, and others one of
-    NumPy.
+    arguments, `@attnc.kernel(static={"R": 64})`. `backend` is `numpy`, `triton` or `tvm`; without
+    it, tensors on a GPU have a kernel of Triton and others one of TVM, made when the first are
+    there; where TVM is not installed or cannot take the spec, one of NumPy, with a
+    `BackendWarning`.
 
     Raises `SpecError` for a spec that is not valid, with its place in the user's own file,
     `UsageError` for a choice that does not fit, `OSError` for a file that cannot be read.

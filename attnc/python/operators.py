@@ -122,10 +122,9 @@ def _schema(definition: Definition) -> str:
 
 def _launch(definition: Definition, tensors: Sequence[Any], parameters: Sequence[Any]) -> Any:
     known = definition.built.signature
-    choices = definition.choices.on(_device(definition, tensors))
-    built = definition.on(tensors[0].device.type)
+    built = definition.on(_device(definition, tensors))
     values = dict(zip((p.name for p in known.parameters), parameters, strict=True))
-    if choices.backend != NUMPY:
+    if built.backend != NUMPY:
         return built.call([t.resolve_neg() for t in tensors], values)
     found = built.call([to_numpy(t) for t in tensors], values)
     if isinstance(found, tuple):

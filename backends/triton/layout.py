@@ -156,10 +156,11 @@ def _subscript(text: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """The items between commas."""
+    """The items between commas; those between the arguments of a lambda are part of it."""
     parts, current = [], ""
     for letter, depth in zip(text, _depths(text), strict=True):
-        if letter == "," and depth == 0:
+        heading = current.lstrip().startswith("lambda ") and ":" not in current
+        if letter == "," and depth == 0 and not heading:
             parts.append(current.strip())
             current = ""
         else:

@@ -118,6 +118,10 @@ class Memory:
                 return f"_narrow({text}, TYPE)"
             case "bf16":
                 return f'_narrow({text}, "bfloat16")'
+            case "f8e4m3":
+                return f"_to_f8({text}, 3)"
+            case "f8e5m2":
+                return f"_to_f8({text}, 2)"
             case "bool":
                 return text
             case element:

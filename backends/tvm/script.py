@@ -208,6 +208,28 @@ def _from_f8e5m2(x, dtype):
     return T.Cast(dtype, T.reinterpret("float16", bits))
 
 
+def _to_f8(x, digits):
+    """The bits of a number with so many digits of fraction in 8 bits, to the nearest, ties to even.
+
+    Three digits have no infinity: what is too large is NaN.
+    """
+    bias, most, beyond = {3: (7, 0x7E, 0x7F), 2: (15, 0x7B, 0x7C)}[digits]
+    bits = T.reinterpret("int32", T.Cast("float32", x))
+    size = T.bitwise_and(bits, T.int32(0x7FFFFFFF))
+    cut = T.int32(23 - digits)
+    last = T.bitwise_and(T.shift_right(size, cut), T.int32(1))
+    near = T.shift_right(size + T.int32((1 << (22 - digits)) - 1) + last, cut)
+    near = near - T.int32((127 - bias) << digits)
+    unit = (150 - (bias - 1 + digits)) << 23  # a sum with it has whole steps of the least number
+    least = T.reinterpret("float32", size) + T.reinterpret("float32", T.int32(unit))
+    least = T.reinterpret("int32", least) - T.int32(unit)
+    code = _select(size < T.int32((128 - bias) << 23), least, near)
+    code = _select(code > most, T.int32(beyond), code)
+    code = _select(size > T.int32(0x7F800000), T.int32(0x7F), code)
+    sign = T.bitwise_and(T.shift_right(bits, T.int32(24)), T.int32(0x80))
+    return T.Cast("uint8", T.bitwise_or(code, sign))
+
+
 def _narrow(x, element):
     """A number as an element of a tensor, to the nearest, ties to even."""
     if element != "bfloat16":
