@@ -52,7 +52,7 @@ def emit_device(plan: Plan, options: Options, notes: str = "") -> str:
         more = helpers(package, source, "\n".join([bodies, wrapper, *found]))
         found += [h for h in more if _name(h) not in known and _name(h) not in _GIVEN]
     around = "\n".join([wrapper, *found])
-    standard = [f"import {m}" for m in ("ctypes", "math", "re", "sys") if f"{m}." in around]
+    standard = [f"import {m}" for m in ("ctypes", "math", "os", "re", "sys") if f"{m}." in around]
     plain = [i for i in imports if i == "import struct"]
     others = [i for i in imports if i not in plain]
     lines = [*title(plan, options, notes, "TVM"), ""]

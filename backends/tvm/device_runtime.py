@@ -109,14 +109,9 @@ def _text(kernel, fixed):
         target = tvm.target.Target(kind, host="llvm")
         module = tvm.IRModule.from_expr(kernel(*fixed))
         module = tvm.tirx.transform.BindTarget(target)(module)
-        lowered, _, finished = tvm.tirx.get_default_tir_pipeline(target)
-        # Shared subexpressions would be arguments that nobody outside can name. Where threads wait
-        # is said in the kernel, for tiles that are apart.
-        config = {"tirx.disable_cse_tir": True, "tirx.disable_storage_rewrite": True}
-        with tvm.transform.PassContext(config=config, disabled_pass=["s_tir.ThreadSync"]):
-            _, parts = split_host_device_mods(lowered(module))
+        _, parts = split_host_device_mods(_lowered()(module))
         ((target, part),) = parts.items()
-        part = finished()(part)
+        part = tvm.tirx.compilation_pipeline.finalize_device_passes()(part)
         ((_, function),) = part.functions.items()
         arguments = [
             (p.name, "tensor" if "handle" in str(p.ty) else str(p.ty).removeprefix("T."))
@@ -127,6 +122,22 @@ def _text(kernel, fixed):
         text = re.sub(r"\(&\(\(\(i32\*\)(\w+)\)\[0i\]\)\)", r"&\1[0i]", text)
         _TEXTS[key] = text, str(function.attrs["global_symbol"]), arguments
     return _TEXTS[key]
+
+
+def _lowered():
+    """The passes that a kernel needs: it has no blocks, and says itself where threads wait. What
+    would simplify long conditions takes minutes for some."""
+    of = tvm.tirx.transform
+    return tvm.ir.transform.Sequential(
+        [
+            tvm.s_tir.transform.CanonicalizeLoop(),
+            of.FlattenBuffer(),
+            of.UnrollLoop(),
+            of.AnnotateEntryFunc(),
+            of.SplitHostDevice(),
+            of.MakePackedAPI(),
+        ]
+    )
 
 
 def _run(kernel, fixed, programs, tensors, **numbers):

@@ -287,23 +287,35 @@ def _left(a, b):
     return T.truncmod(*_alike(a, b))
 
 
+def _kept(x):
+    """A number that has a place of its own.
+
+    TVM writes a name out wherever it is read, and what divides reads its operands several times:
+    without a place, quotients of quotients grow without end.
+    """
+    if isinstance(x, (tvm.ir.expr.Var, tvm.tirx.IntImm)):
+        return x
+    place = T.alloc_buffer((1,), _kind(x), scope="local")
+    T.buffer_store(place, x, [0])
+    return place[0]
+
+
 def _floordiv(a, b):
     """The quotient of integers, rounded down; by 0 anything but undefined."""
-    a, b = _alike(a, b)
-    b = T.bind(T.Select(b == 0, T.Cast(_kind(b), 1), b))
-    a = T.bind(a)
-    rest = T.bind(T.truncmod(a, b))
+    a, b = map(_kept, _alike(a, b))
+    b = _kept(T.Select(b == 0, T.Cast(_kind(b), 1), b))
+    rest = _kept(T.truncmod(a, b))
     down = T.And(rest != 0, T.Cast("int32", rest < 0) != T.Cast("int32", b < 0))
-    return T.truncdiv(a, b) - T.Cast("int32", down)
+    return _kept(T.truncdiv(a, b) - T.Cast("int32", down))
 
 
 def _floormod(a, b):
     """What rounding the quotient of integers down leaves; by 0 anything but undefined."""
-    a, b = _alike(a, b)
-    b = T.bind(T.Select(b == 0, T.Cast(_kind(b), 1), b))
-    rest = T.bind(T.truncmod(a, b))
+    a, b = map(_kept, _alike(a, b))
+    b = _kept(T.Select(b == 0, T.Cast(_kind(b), 1), b))
+    rest = _kept(T.truncmod(a, b))
     down = T.And(rest != 0, T.Cast("int32", rest < 0) != T.Cast("int32", b < 0))
-    return rest + T.Select(down, b, T.Cast(_kind(b), 0))
+    return _kept(rest + T.Select(down, b, T.Cast(_kind(b), 0)))
 
 
 def _block(rows, columns):
