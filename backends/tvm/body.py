@@ -18,6 +18,7 @@ from attnc.backends.triton.updates import updates
 from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Memory
 from attnc.backends.tvm.nests import Nest, as_fold, nests
+from attnc.backends.tvm.pairs import Pairs
 from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.sharing import shared
@@ -74,6 +75,7 @@ class Body(Presumed):
         self.memory: Memory = Memory(scope)
         self.plain: frozenset[str] = without_nan(scope.kernel)
         self.matrices: Matrices = Matrices(scope)
+        self.pairs: Pairs = Pairs(scope, self.matrices)
         for target, operand in shared(scope, self.matrices.placed).items():
             scope.buffers[target] = scope.buffer(operand)
         self.uses: Counter[str] = Counter(
@@ -115,8 +117,12 @@ class Body(Presumed):
             for found in nests(part, self.scope):
                 if isinstance(found, Nest):
                     self._nest(found)
+                    made = [i.target for i in found.items]
                 else:
                     self._statement(found)
+                    made = [found.target] if isinstance(found, Dot | Scan | TopK) else []
+                for name in made:
+                    self._pack(name)
 
     def _split(self, body: Sequence[Statement]) -> Iterator[list[Statement]]:
         """Statements up to each sum onto a product, and that alone."""
@@ -126,10 +132,16 @@ class Body(Presumed):
                 yield part
                 part = []
                 self._sum(item)
+                self._pack(item.target)
+            elif isinstance(item, Load) and item.target in self.pairs.loaded:
+                yield part
+                part = []
+                self._load_pairs(item)
             elif isinstance(item, Load) and self._is_placed(item):
                 yield part
                 part = []
                 self._place(item)
+                self._pack(item.target)
             elif isinstance(item, Dot) and not self.matrices.has(item):
                 part.append(as_fold(item))
             else:
@@ -162,15 +174,41 @@ class Body(Presumed):
         self._placed.pop(item.target, None)
         return item.target in self.matrices.placed and self._mask(item.where).true
 
-    def _place(self, item: Load) -> None:
+    def _place(self, item: Load, word: str = "if") -> None:
         """Prints the load of such an operand, for where they lie there in another type."""
         self._placed[item.target] = self.memory.read(item)
-        self.line(f"if not {self.matrices.placed[item.target]}:")
+        self.line(f"{word} not {self.matrices.placed[item.target]}:")
         self.depth += 1
-        for found in nests([item], self.scope):
-            assert isinstance(found, Nest)
-            self._nest(found)
+        self._nest_of(item)
         self.depth -= 1
+
+    def _load_pairs(self, item: Load) -> None:
+        """Prints the load of what only products read that may take pairs, for these and else."""
+        scope = self.scope
+        along = scope.natural(item, scope.layouts[item.target])[-1]
+        for condition, packed in self.pairs.of(item.target):
+            self.line(f"if {condition}:")
+            for one in packed:
+                self.buffers.setdefault(one.room, self.pairs.made(one))
+                with scope.text.calling():
+                    lane = self._masked_read(item, self.memory.place(item.tensor, item.index))
+                line = self.pairs.reading(one, lane, along=along == one.over)
+                self.line(INDENT + line)
+        if self._is_placed(item):
+            self._place(item, "elif")
+            return
+        self.line("else:")
+        self.depth += 1
+        self._nest_of(item)
+        self.depth -= 1
+
+    def _pack(self, name: str) -> None:
+        """Prints how a tile is packed in pairs, for products that take these."""
+        for condition, packed in self.pairs.of(name):
+            self.line(f"if {condition}:")
+            for one in packed:
+                self.buffers.setdefault(one.room, self.pairs.made(one))
+                self.line(INDENT + self.pairs.packing(one))
 
     def _is_known(self, item: Map) -> bool:
         """Whether a map is a condition that holds in all lanes of the full range around."""
@@ -371,6 +409,13 @@ class Body(Presumed):
         else:
             taken = f"({taken}{scope.element(single)})"
         turned = scope.layouts[single] == (found.over, other)
+        if item.target in self.pairs.products:
+            one, several = self.pairs.products[item.target]
+            for name in dict.fromkeys((single, vectors)):
+                if name in self.pairs.carried:
+                    self._pack(name)
+            taken = f"_either({one.condition}, {self.pairs.taken(one)}, {taken})"
+            right = f"_either({one.condition}, {several.room}, {right})"
         self.line(f"_dot({room}, {taken}, {right}, {sizes}, LANES, {dtype}, {begin}, {turned})")
 
     def _sum(self, item: Map) -> None:
@@ -395,7 +440,7 @@ class Body(Presumed):
         onto = Binary("+", Name(item.target), Name(dot.target))
         self._nest_of(Map(item.target, item.axes, item.kind, onto))
 
-    def _nest_of(self, item: Map | Fold) -> None:
+    def _nest_of(self, item: Load | Map | Fold) -> None:
         for found in nests([item], self.scope):
             assert isinstance(found, Nest)
             self._nest(found)
@@ -403,12 +448,16 @@ class Body(Presumed):
     # Memory
 
     def _read(self, item: Load) -> str:
-        text = self.memory.read(item)
+        return self._masked_read(item, self.memory.read(item), DTYPES[HELD[item.kind]])
+
+    def _masked_read(self, item: Load, text: str, dtype: str = '"uint16"') -> str:
+        """An element, or what is there where a load has none."""
         mask = self._mask(item.where)
         if mask.true:
             return text
         fill = constant(item.fill if item.fill is not None else 0, item.kind)
-        dtype = DTYPES[HELD[item.kind]]
+        if dtype == '"uint16"':
+            fill = "0"
         return f"T.if_then_else({mask.text}, {text}, T.Cast({dtype}, {fill}))"
 
     def _store(self, item: Store) -> None:

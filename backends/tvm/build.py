@@ -20,6 +20,7 @@ from attnc.backends.tvm.runtime import _linked
 
 tvm: Any = None  # the compiler, once `_imported`
 T: Any = None  # its script
+PAIRS: Any = None  # the switch of a module
 
 _KNOWN = {}
 
@@ -53,11 +54,16 @@ def _processor():
 
 
 def _has(feature):
-    """Whether vectors have a feature, by LLVM's name, which is the system's as well."""
+    """Whether vectors have a feature, by LLVM's name: the system's without underscores."""
     if len(_processor()) > 1:
-        return feature in _processor()
+        return feature in {word.replace("_", "") for word in _processor()}
     _imported()
     return bool(tvm.get_global_func("target.target_has_feature")(feature, _target()))
+
+
+def _paired():
+    """Whether products of bf16 take an instruction that multiplies pairs."""
+    return PAIRS and _has("avx512bf16")
 
 
 def _vector(dtype):

@@ -27,6 +27,10 @@ MODULES: Final = (
 """What the helpers of a module import of Python's own."""
 
 
+PAIRS: Final = "PAIRS = True  # products of bf16 by an instruction, if there is one; False: widened"
+"""The switch of a module that has products of bf16."""
+
+
 def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     """The text of a module with one function named as the plan.
 
@@ -66,6 +70,8 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
         f'_KERNEL = "{plan.name}"',
         'INDEX = "int64"',
     ]
+    if any(k.scope.pairs for k in kernels):
+        parts += [PAIRS]
     parts += ["", f'__all__ = ["{caller.function}"]', "", "", bodies, "", "", wrapper]
     for helper in (*inside, *around):
         parts += ["", "", helper]

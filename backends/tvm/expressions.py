@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Final
 
 from attnc.backends.triton.expressions import INTEGERS, Expressions, joined
@@ -28,6 +31,16 @@ LONG: Final = (Held.INT, Held.I64)
 @dataclass
 class LaneExpressions(Expressions):
     """Prints expressions of which every lane is a number."""
+
+    called: bool = field(default=False, kw_only=True)
+    """Whether `and`, `or` and `not` are calls: in functions, which the script does not read."""
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """While what is printed stands in a function."""
+        self.called = True
+        yield
+        self.called = False
 
     def __call__(self, expr: Expr) -> Term:
         """The term of an expression."""
@@ -88,6 +101,10 @@ class LaneExpressions(Expressions):
             return Term(str(word == "and"), (), Held.BOOL, literal=True)
         if len(parts) == 1:
             return parts[0]
+        if self.called:
+            function = "T.And" if word == "and" else "T.Or"
+            text = reduce(lambda a, b: f"{function}({a}, {b})", (p.text for p in parts))
+            return Term(text, (), Held.BOOL)
         text = f" {word} ".join(p.at(level + 1) for p in parts)
         return Term(text, (), Held.BOOL, level)
 
@@ -96,11 +113,16 @@ class LaneExpressions(Expressions):
             term = self.truth(expr.operand)
             if term.literal:
                 return replace(term, text=str(term.text != "True"))
-            return Term(f"not {term.at(NOT)}", (), Held.BOOL, NOT)
+            return self._not(term)
         term = self.number(expr.operand)
         if expr.op == "-" and not term.literal and term.held not in INTEGERS:
             return Term(f"_negative({term.text})", (), term.held)
         return Term(f"{expr.op}{term.at(SIGN)}", (), term.held, SIGN, term.literal)
+
+    def _not(self, term: Term) -> Term:
+        if self.called:
+            return Term(f"T.Not({term.text})", (), Held.BOOL)
+        return Term(f"not {term.at(NOT)}", (), Held.BOOL, NOT)
 
     def _compare(self, expr: Compare) -> Term:
         parts: list[Term] = []
@@ -114,11 +136,11 @@ class LaneExpressions(Expressions):
                 continue
             if left.literal and right.literal:
                 left = self.typed(left)
-            text = f"{left.at(COMPARE + 1)} {op} {right.at(COMPARE + 1)}"
             if left.held is Held.BOOL and right.held is Held.BOOL:
-                text = f"{'not ' if op == '==' else ''}_differ({left.text}, {right.text})"
-                parts.append(Term(text, (), Held.BOOL, NOT if op == "==" else ATOM))
+                differ = Term(f"_differ({left.text}, {right.text})", (), Held.BOOL)
+                parts.append(self._not(differ) if op == "==" else differ)
                 continue
+            text = f"{left.at(COMPARE + 1)} {op} {right.at(COMPARE + 1)}"
             parts.append(Term(text, (), Held.BOOL, COMPARE))
         return self.all_of(parts)
 

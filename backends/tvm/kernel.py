@@ -11,7 +11,7 @@ from attnc.backends.triton.scope import Argument
 from attnc.backends.triton.terms import HELD
 from attnc.backends.tvm.body import Body
 from attnc.backends.tvm.memory import Tensor
-from attnc.backends.tvm.rounding import unrounded
+from attnc.backends.tvm.rounding import narrow_products, unrounded
 from attnc.backends.tvm.scope import LaneScope, scope_of
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir import printer
@@ -41,7 +41,7 @@ class Printed:
 
 def printed(plan: Plan, kernel: Kernel, function: str) -> Printed:
     """The text of a kernel, which a Python function of that name builds."""
-    scope = scope_of(plan, unrounded(kernel))
+    scope = scope_of(plan, unrounded(kernel), narrow_products(plan, kernel))
     return KernelText(scope, function).printed()
 
 
@@ -70,13 +70,18 @@ class KernelText:
         )
         fixed = tuple(v for v in scope.used if scope.is_constant(v))
         built = [scope.names.of("value", v) for v in fixed] + [size for _, size in tiles]
-        lines = laid_out(f"def {self.function}({', '.join(['TYPE', 'FLOAT', 'LANES', *built])}):")
+        given = ["TYPE", "FLOAT", "LANES", *(["PAIRS"] if scope.pairs else []), *built]
+        lines = laid_out(f"def {self.function}({', '.join(given)}):")
         lines += [INDENT + line for line in self._docstring()]
+        lines += [f"{INDENT}{name} = {text}" for text, name in scope.pairs.items()]
         lines += ["", f"{INDENT}@T.prim_func", f"{INDENT}def kernel("]
         lines += [INDENT + line for line in self._arguments(tensors, workers)]
         lines += [f"{INDENT}):"]
         inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
-        inner += ['T.attr(T.int32(0), "pragma_import_llvm", _native(FLOAT, LANES))']
+        imported = "_native(FLOAT, LANES)"
+        if scope.pairs:
+            imported += f" + _native_pairs({' or '.join(scope.pairs.values())}, LANES)"
+        inner += [f'T.attr(T.int32(0), "pragma_import_llvm", {imported})']
         inner += [f'{turns} = T.alloc_buffer((1,), "int64")', f"{turns}[0] = 0"]
         inner += [f"for worker in T.parallel(T.min({workers}, {count})):"]
         each = [*body.buffers.values(), f'{turn} = T.alloc_buffer((1,), "int64")']

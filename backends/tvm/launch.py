@@ -62,6 +62,8 @@ class Caller(Launcher):
                 lines.append(f'{self.tensor(buffer.name + "?")} = _empty(_like, {shape}, "bool")')
         lines += self._nothing()
         lines.append("_lanes = _vector(_float)")
+        if any(k.scope.pairs for k in self.built):
+            lines.append("_pairs = _paired()")
         for kernel in self.built:
             lines += ["", *self._call_of(kernel)]
         return [*lines, "", self._returned()]
@@ -100,7 +102,8 @@ class Caller(Launcher):
         call += [self._hoisted(a.value) for a in kernel.hoists]
         call.append("_workers()")
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
-        types = ", ".join([kernel.name, "_type", "_float", "_lanes", *fixed])
+        pairs = ["_pairs"] if scope.pairs else []
+        types = ", ".join([kernel.name, "_type", "_float", "_lanes", *pairs, *fixed])
         lines.append(f"_built({types})(")
         arguments = [x for line in filled_rows(call) for x in laid_out(line)]
         lines += [INDENT + line for line in arguments]

@@ -27,6 +27,7 @@ RESERVED: Final = TAKEN | {
     "FLOAT",
     "TYPE",
     "LANES",
+    "PAIRS",
     "program",
     "worker",
 }
@@ -50,6 +51,10 @@ class LaneScope(KernelScope):
     """Tiles that are no more than a number in the loops that are printed."""
     strides: dict[str, str] = field(default_factory=dict[str, str])
     """How far the coordinates of neighbouring lanes of an axis are apart, where not by 1."""
+    narrow: frozenset[str] = frozenset()
+    """Products whose operands are bf16, if the inputs are."""
+    pairs: dict[str, str] = field(default_factory=dict[str, str])
+    """What the text asks for whether such products take pairs, and the name of that."""
 
     def __post_init__(self) -> None:
         KernelScope.__post_init__(self)
@@ -159,7 +164,7 @@ class LaneScope(KernelScope):
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def scope_of(plan: Plan, kernel: Kernel) -> LaneScope:
-    """What is known of a kernel before it is printed."""
-    context = Context(plan, kernel)
-    return LaneScope(plan, kernel, context, tiled(context), names=Names(set(RESERVED)))
+def scope_of(plan: Plan, kernel: Kernel, narrow: frozenset[str]) -> LaneScope:
+    """What is known of a kernel before it is printed; `narrow` are products of bf16."""
+    context, names_ = Context(plan, kernel), Names(set(RESERVED))
+    return LaneScope(plan, kernel, context, tiled(context), names=names_, narrow=narrow)

@@ -26,6 +26,35 @@ define {number} @total({vector} %x) alwaysinline {{
 """
 
 
+def _native_pairs(paired, lanes):
+    """To add up products of pairs of bf16, and to round to pairs, if a kernel does; a pair is a
+    number of 32 bits, the first of the two in its lower half."""
+    if not paired:
+        return ""
+    number, pair, narrow = f"<{lanes} x float>", f"<{lanes} x i32>", f"<{2 * lanes} x bfloat>"
+    dot = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
+    order = ", ".join(f"i32 {i // 2 + i % 2 * lanes}" for i in range(2 * lanes))
+    return f"""declare {number} {dot}({number}, {narrow}, {narrow})
+define {number} @dot_of_pairs({number} %sum, {pair} %a, {pair} %b) alwaysinline {{
+  %x = bitcast {pair} %a to {narrow}
+  %y = bitcast {pair} %b to {narrow}
+  %found = call {number} {dot}({number} %sum, {narrow} %x, {narrow} %y)
+  ret {number} %found
+}}
+define {pair} @pairs({number} %a, {number} %b) alwaysinline {{
+  %both = shufflevector {number} %a, {number} %b, <{2 * lanes} x i32> <{order}>
+  %short = fptrunc <{2 * lanes} x float> %both to {narrow}
+  %found = bitcast {narrow} %short to {pair}
+  ret {pair} %found
+}}
+define i16 @narrowed(float %x) alwaysinline {{
+  %short = fptrunc float %x to bfloat
+  %found = bitcast bfloat %short to i16
+  ret i16 %found
+}}
+"""
+
+
 def _claimed(turns):
     """The next program, which no other thread has."""
     return T.call_extern("int64", "claim", T.address_of(turns[0]))
@@ -588,6 +617,82 @@ def _either(condition, a, b):
     return a if condition else b
 
 
+def _halved(paired, size, columns):
+    """The shape of every two rows in one; no more than an element if there are no pairs."""
+    return (-(-size // 2), columns) if paired else (1, 1)
+
+
+def _evened(paired, rows, size):
+    """The shape of rows of pairs; no more than an element if there are no pairs."""
+    return (rows, size + size % 2) if paired else (1, 1)
+
+
+def _two(buffer, i, k):
+    """A pair of neighbours of a row."""
+    return T.reinterpret("int32", buffer[i, T.ramp(k * 2, 1, 2)])
+
+
+def _narrowed(x):
+    """The bits of a number that is rounded to bf16."""
+    return T.call_extern("uint16", "narrowed", x)
+
+
+def _lay(room, at, rows, size):
+    """Puts rows into a tile whose rows are pairs; a last one lacks a neighbour, which is 0."""
+    with T.serial(rows) as i, T.serial(size) as k:
+        T.buffer_store(room, at(i, k), [i, k])
+    if size % 2:
+        with T.serial(rows) as i:
+            T.buffer_store(room, T.Cast("uint16", 0), [i, size])
+
+
+def _joined(low, high):
+    """A pair of the bits of two numbers."""
+    return T.bitwise_or(T.Cast("int32", low), T.shift_left(T.Cast("int32", high), T.int32(16)))
+
+
+def _weave(room, at, size, columns, along):
+    """Puts every two rows into one of pairs; a last row lacks a neighbour, which is 0.
+
+    Where what is read lies `along` columns, so do the loops.
+    """
+
+    def put(k, j, high):
+        T.buffer_store(room, _joined(at(k * 2, j), high), [k, j])
+
+    if along:
+        with T.serial(columns) as j, T.serial(size // 2) as k:
+            put(k, j, at(k * 2 + 1, j))
+    else:
+        with T.serial(size // 2) as k, T.serial(columns) as j:
+            put(k, j, at(k * 2 + 1, j))
+    if size % 2:
+        with T.serial(columns) as j:
+            put(size // 2, j, 0)
+
+
+def _weave_vectors(room, tile, size, columns, lanes):
+    """Rounds every two rows of a tile to one of pairs."""
+
+    def put(k, high):
+        with T.serial(columns // lanes) as column:
+            j = column * lanes
+            x = T.call_extern(f"int32x{lanes}", "pairs", tile[k * 2, T.ramp(j, 1, lanes)], high(j))
+            T.buffer_store(room, x, [k, T.ramp(j, 1, lanes)])
+
+    with T.serial(size // 2) as k:
+        put(k, lambda j: tile[k * 2 + 1, T.ramp(j, 1, lanes)])
+    if size % 2:
+        put(size // 2, lambda j: T.broadcast(T.float32(0), lanes))
+
+
+def _plus(sum_, x, y):
+    """A sum and the products of two vectors, of numbers or of pairs."""
+    if _kind(y).startswith("int32"):
+        return T.call_extern(_kind(sum_), "dot_of_pairs", sum_, x, y)
+    return sum_ + x * y
+
+
 def _begun(held, begin, i, j, lanes, dtype):
     """Rows of vectors at what a function gives, or at 0."""
     for r, row in enumerate(held):
@@ -604,7 +709,7 @@ def _added(held, a, b, i, j, k, lanes):
         x = T.bind(T.broadcast(a(i + r, k), lanes))
         with _every(row, lanes) as v:
             y = _vectors(b, k, j + v * lanes, lanes)
-            _keep(row, v, _nth(row, v, lanes) + x * y, lanes)
+            _keep(row, v, _plus(_nth(row, v, lanes), x, y), lanes)
 
 
 def _put(held, c, i, j, lanes):
@@ -626,6 +731,8 @@ def _dot(c, a, b, rows, columns, inner, lanes, dtype, begin, turned):
     go along that axis of `a` that lies last in memory: its rows, if it is `turned`.
     """
     if columns >= lanes:
+        if str(b.dtype) == "int32":
+            inner = -(-inner // 2)
         high, vectors = _block(rows, columns, lanes)
         with T.serial(rows // high) as row, T.serial(columns // (vectors * lanes)) as column:
             i, j = row * high, column * vectors * lanes
