@@ -83,7 +83,7 @@ def test_products_are_of_vectors() -> None:
     tvm = space["tvm"]
 
     def flat() -> str:
-        kernel = space["_k0"]("float32", "float32", 16, 16, 16, 16, 16, 16)
+        kernel = space["_k0"]("float32", "float32", 16, False, 16, 16, 16, 16, 16)
         module = tvm.IRModule({"kernel": kernel.with_attr("global_symbol", "kernel")})
         return str(tvm.tirx.transform.FlattenBuffer()(module))
 

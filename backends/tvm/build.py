@@ -124,8 +124,10 @@ def _target():
     """This machine, as the compiler knows it."""
     if "target" not in _KNOWN:
         of_system = tvm.get_global_func("target.llvm_get_system_cpu")
+        # Of a processor that the compiler knows by no name, what kernels ask for is told.
+        more = ["+avx512bf16"] if "avx512_bf16" in _processor() else []
         _KNOWN["target"] = tvm.target.Target(
-            {"kind": "llvm", "mcpu": of_system(), "fast-math-contract": True}
+            {"kind": "llvm", "mcpu": of_system(), "mattr": more, "fast-math-contract": True}
         )
     return _KNOWN["target"]
 

@@ -32,9 +32,12 @@ def _native_pairs(paired, lanes):
     if not paired:
         return ""
     number, pair, narrow = f"<{lanes} x float>", f"<{lanes} x i32>", f"<{2 * lanes} x bfloat>"
-    dot = f"@llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
+    dot, narrowed = (
+        f"@llvm.x86.avx512bf16.{name}.{32 * lanes}" for name in ("dpbf16ps", "cvtne2ps2bf16")
+    )
     order = ", ".join(f"i32 {i // 2 + i % 2 * lanes}" for i in range(2 * lanes))
     return f"""declare {number} {dot}({number}, {narrow}, {narrow})
+declare {narrow} {narrowed}({number}, {number})
 define {number} @dot_of_pairs({number} %sum, {pair} %a, {pair} %b) alwaysinline {{
   %x = bitcast {pair} %a to {narrow}
   %y = bitcast {pair} %b to {narrow}
@@ -42,9 +45,9 @@ define {number} @dot_of_pairs({number} %sum, {pair} %a, {pair} %b) alwaysinline 
   ret {number} %found
 }}
 define {pair} @pairs({number} %a, {number} %b) alwaysinline {{
-  %both = shufflevector {number} %a, {number} %b, <{2 * lanes} x i32> <{order}>
-  %short = fptrunc <{2 * lanes} x float> %both to {narrow}
-  %found = bitcast {narrow} %short to {pair}
+  %short = call {narrow} {narrowed}({number} %b, {number} %a)
+  %woven = shufflevector {narrow} %short, {narrow} poison, <{2 * lanes} x i32> <{order}>
+  %found = bitcast {narrow} %woven to {pair}
   ret {pair} %found
 }}
 define i16 @narrowed(float %x) alwaysinline {{
