@@ -689,7 +689,7 @@ def _weave_vectors(room, tile, size, columns, lanes):
         put(size // 2, lambda j: T.broadcast(T.float32(0), lanes))
 
 
-def _plus(sum_, x, y):
+def _multiplied(sum_, x, y):
     """A sum and the products of two vectors, of numbers or of pairs."""
     if _kind(y).startswith("int32"):
         return T.call_extern(_kind(sum_), "dot_of_pairs", sum_, x, y)
@@ -712,7 +712,7 @@ def _added(held, a, b, i, j, k, lanes):
         x = T.bind(T.broadcast(a(i + r, k), lanes))
         with _every(row, lanes) as v:
             y = _vectors(b, k, j + v * lanes, lanes)
-            _keep(row, v, _plus(_nth(row, v, lanes), x, y), lanes)
+            _keep(row, v, _multiplied(_nth(row, v, lanes), x, y), lanes)
 
 
 def _put(held, c, i, j, lanes):
