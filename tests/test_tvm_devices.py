@@ -27,11 +27,13 @@ from tests.test_triton import cases
 
 NAMES = (
     "alibi",
+    "block_rag",
     "causal",
     "decode_lengths",
     "differential",
     "entropy",
     "gqa_causal",
+    "neighbourhood_3d",
     "packed_documents",
     "retention",
     "sigmoid",

@@ -120,6 +120,8 @@ def _text(kernel, fixed):
         text = tvm.get_global_func("target.build." + _KIND)(part, target).inspect_source()
         # TVM writes addresses of numbers as C does.
         text = re.sub(r"\(&\(\(\(i32\*\)(\w+)\)\[0i\]\)\)", r"&\1[0i]", text)
+        # What is read as the negative of a number that 32 bits do not hold, is said otherwise.
+        text = re.sub(r"-2147483648(i?)\b", r"(-2147483647\1 - 1\1)", text)
         _TEXTS[key] = text, str(function.attrs["global_symbol"]), arguments
     return _TEXTS[key]
 
