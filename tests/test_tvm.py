@@ -72,14 +72,10 @@ def test_stores_of_8_bits() -> None:
     every = [np.arange(256, dtype=np.uint8).view(k).astype(np.float32) for k in kinds.values()]
     ordered = np.unique(np.concatenate(every))
     rng = np.random.default_rng(0)
-    given = np.concatenate(
-        [
-            *every,
-            (ordered[1:] + ordered[:-1]) / 2,
-            rng.integers(0, 2**32, 4000, np.uint32).view(np.float32),
-            2.0 ** rng.uniform(-20, 18, 4000) * rng.choice([-1, 1], 4000),
-        ]
-    ).astype(np.float32)
+    drawn = 2.0 ** rng.uniform(-20, 18, 4000) * rng.choice([-1, 1], 4000)
+    bits = rng.integers(0, 2**32, 4000, np.uint32).view(np.float32)
+    between = (ordered[1:] + ordered[:-1]) / 2
+    given = np.concatenate([*every, between, bits, drawn.astype(np.float32)])
     for found, kind in zip(run({"X": given}, {}), kinds.values(), strict=True):
         with np.errstate(all="ignore"):
             expected = given.astype(kind)
@@ -140,12 +136,16 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
 
 
 THREADS = """
-import sys, numpy as np
+import sys, time, numpy as np
 sys.path.insert(0, sys.argv[1])
 import kernel
 rng = np.random.default_rng(3)
 q, k, v = (rng.standard_normal((2, 3, n, 16), np.float32) for n in (70, 90, 90))
+kernel.causal(q, k, v)
 sys.stdout.buffer.write(kernel.causal(q, k, v).tobytes())
+before = time.process_time()
+time.sleep(0.1)
+assert time.process_time() - before < 0.02, "threads that wait take a core"
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,33 @@ def test_products_are_of_vectors() -> None:
     assert "T.Broadcast(0, 16) + " not in flat()
     space["_every"] = lambda row, lanes: nullcontext(0)
     assert "T.Broadcast(0, 16) + " in flat()
+
+
+def test_calls_are_cheap() -> None:
+    """What a call runs of Python is counted, as time is not the same twice: 14 us at 120 calls.
+
+    A fault: what the processor can is looked up in each call.
+    """
+    function = made("causal", "tvm_cheap")
+    space, inputs = function.__globals__, drawn()
+
+    def calls() -> int:
+        count = 0
+
+        def event(_: Any, kind: str, __: Any) -> None:
+            nonlocal count
+            count += kind in ("call", "c_call")
+
+        function(*inputs)
+        sys.setprofile(event)
+        function(*inputs)
+        sys.setprofile(None)
+        return count
+
+    space["_built"] = lambda *_: lambda *_: None
+    found = calls()
+    assert found < 150
+    has, known = space["_has"], space["_KNOWN"]
+    space["_has"] = lambda feature: (known.pop(feature, None), has(feature))[1]
+    space["_vector"] = lambda dtype: 16 if space["_has"]("avx512f") else 4
+    assert calls() > found + 50

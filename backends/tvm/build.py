@@ -55,10 +55,15 @@ def _processor():
 
 def _has(feature):
     """Whether vectors have a feature, by LLVM's name: the system's without underscores."""
-    if len(_processor()) > 1:
-        return feature in {word.replace("_", "") for word in _processor()}
-    _imported()
-    return bool(tvm.get_global_func("target.target_has_feature")(feature, _target()))
+    if feature not in _KNOWN:
+        if len(_processor()) > 1:
+            words = {word.replace("_", "") for word in _processor()}
+            _KNOWN[feature] = feature in words
+        else:
+            _imported()
+            asked = tvm.get_global_func("target.target_has_feature")
+            _KNOWN[feature] = bool(asked(feature, _target()))
+    return _KNOWN[feature]
 
 
 def _paired():
@@ -68,8 +73,10 @@ def _paired():
 
 def _vector(dtype):
     """How many numbers a vector of this machine has."""
-    size = 64 if _has("avx512f") else 32 if _has("avx2") else 16
-    return size // (8 if dtype == "float64" else 4)
+    if dtype not in _KNOWN:
+        size = 64 if _has("avx512f") else 32 if _has("avx2") else 16
+        _KNOWN[dtype] = size // (8 if dtype == "float64" else 4)
+    return _KNOWN[dtype]
 
 
 def _sums():
@@ -79,8 +86,10 @@ def _sums():
 
 
 def _workers():
-    """How many threads work."""
-    return max(1, int(os.environ["TVM_NUM_THREADS"]))
+    """How many threads work, which TVM is told once."""
+    if "workers" not in _KNOWN:
+        _KNOWN["workers"] = max(1, int(os.environ["TVM_NUM_THREADS"]))
+    return _KNOWN["workers"]
 
 
 def _whole(size, lanes):

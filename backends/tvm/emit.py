@@ -31,6 +31,14 @@ PAIRS: Final = "PAIRS = True  # products of bf16 by an instruction, if there is 
 """The switch of a module that has products of bf16."""
 
 
+THREADS: Final = (
+    "_CORES = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))(0)",
+    'os.environ.setdefault("TVM_NUM_THREADS", str(len(_CORES)))',
+    'os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "1000")  # some 0.3 ms, and not 100',
+)
+"""What TVM is told before it starts threads; those that wait soon leave the cores to others."""
+
+
 def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     """The text of a module with one function named as the plan.
 
@@ -58,7 +66,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
         lines.insert(MODULES.index("os"), "import math")
     lines += ["from pathlib import Path"]
     lines += ["", "import numpy as np"]
-    lines += ["", 'os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))']
+    lines += ["", *THREADS]
     lines += [
         "tvm = T = None  # the compiler, which `_imported` imports when a kernel is to be built"
     ]

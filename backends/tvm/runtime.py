@@ -24,37 +24,44 @@ def _tensor(name, value, ranks, types, sizes):
 
     `ranks` names its ranks or gives their sizes; `sizes` remembers each rank's size and tensor.
     """
-    torch = _torch()
-    if torch is not None and isinstance(value, torch.Tensor):
-        if value.layout != torch.strided:
+    torch = sys.modules.get("torch")
+    numpy = isinstance(value, np.ndarray)
+    if not numpy and torch is not None and isinstance(value, torch.Tensor):
+        if value.layout is not torch.strided:
             raise TypeError(f"{_KERNEL}: {name} must be a dense tensor, not {value.layout}")
-        if value.device.type != "cpu":
+        if not value.is_cpu:
             raise ValueError(f"{_KERNEL}: {name} is on {value.device}, not on cpu")
-    elif not isinstance(value, np.ndarray):
+    elif not numpy:
         if not hasattr(value, "__dlpack__"):
             kind = type(value).__name__
             raise TypeError(f"{_KERNEL}: {name} must be a tensor of torch or NumPy, not {kind}")
         value = np.from_dlpack(value)
-    shown = f"{name}[{','.join(map(str, ranks))}]"
-    if value.ndim != len(ranks):
-        raise ValueError(f"{_KERNEL}: {shown} has {len(ranks)} ranks, not {value.ndim}")
+        numpy = True
+    shape = value.shape
+    if len(shape) != len(ranks):
+        shown = f"{name}[{','.join(map(str, ranks))}]"
+        raise ValueError(f"{_KERNEL}: {shown} has {len(ranks)} ranks, not {len(shape)}")
     kind = _name(value.dtype)
     if kind not in types:
         wanted = " or ".join(types)
         raise TypeError(f"{_KERNEL}: {name} must be {wanted}, not {kind}")
-    for rank, size in zip(ranks, value.shape):
-        if isinstance(rank, int):
-            known, where = rank, "its declaration"
-        else:
-            known, where = sizes.setdefault(rank, (size, name))
-        if size != known:
-            place = f"rank {rank} of {shown}" if isinstance(rank, str) else f"a rank of {shown}"
-            raise ValueError(f"{_KERNEL}: {place} has size {size}, but {known} in {where}")
-        if size >= 2**29:
-            raise ValueError(f"{_KERNEL}: rank {rank} of {shown} has size {size}, 2**29 or more")
-    if isinstance(value, np.ndarray) and any(s % value.itemsize for s in value.strides):
+    for rank, size in zip(ranks, shape):
+        known = (rank, "its declaration") if isinstance(rank, int) else sizes.get(rank)
+        if known is None:
+            known = sizes[rank] = (size, name)
+        if size != known[0] or size >= 2**29:
+            raise _missized(f"{name}[{','.join(map(str, ranks))}]", rank, size, *known)
+    if numpy and any([s % value.itemsize for s in value.strides]):  # noqa: C419 - in half the time
         raise ValueError(f"{_KERNEL}: {name} has strides that are no whole number of elements")
     return value
+
+
+def _missized(shown, rank, size, known, where):
+    """The error of a size that is not another one, or too large."""
+    if size == known:
+        return ValueError(f"{_KERNEL}: rank {rank} of {shown} has size {size}, 2**29 or more")
+    place = f"rank {rank} of {shown}" if isinstance(rank, str) else f"a rank of {shown}"
+    return ValueError(f"{_KERNEL}: {place} has size {size}, but {known} in {where}")
 
 
 def _common(**tensors):
@@ -70,16 +77,25 @@ def _common(**tensors):
     return kind
 
 
+_NAMES = {}
+
+
 def _name(dtype):
     """What an element type is called."""
-    return str(dtype).removeprefix("torch.")
+    found = _NAMES.get(dtype)
+    if found is None:
+        found = _NAMES[dtype] = str(dtype).removeprefix("torch.")
+    return found
 
 
 def _library(**tensors):
     """The library whose tensors are given, of which the outputs are, too."""
     torch = _torch()
-    some = any(torch is not None and isinstance(t, torch.Tensor) for t in tensors.values())
-    return torch if some else np
+    if torch is not None:
+        for tensor in tensors.values():
+            if isinstance(tensor, torch.Tensor):
+                return torch
+    return np
 
 
 def _empty(library, shape, dtype):
@@ -129,13 +145,14 @@ def _claim(text, *parts):
 def _at(tensor):
     """Where the elements of a tensor begin."""
     numpy = isinstance(tensor, np.ndarray)
-    return ctypes.c_void_p(tensor.ctypes.data if numpy else tensor.data_ptr())
+    return ctypes.c_void_p(tensor.__array_interface__["data"][0] if numpy else tensor.data_ptr())
 
 
 def _steps(tensor):
     """The strides of a tensor, in elements."""
     if isinstance(tensor, np.ndarray):
-        return [s // tensor.itemsize for s in tensor.strides]
+        size = tensor.itemsize
+        return [s // size for s in tensor.strides]
     return tensor.stride()
 
 
