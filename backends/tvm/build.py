@@ -125,8 +125,28 @@ def _built(kernel, *fixed):
         module = None if place is None else _found(place)
         if module is None:
             module = _made(kernel, fixed, place)
-        _BUILT[key] = module["kernel"]
+        _BUILT[key] = _elsewhere(module["kernel"]) if "forked" in _KNOWN else module["kernel"]
     return _BUILT[key]
+
+
+def _forked():
+    """What a process begins with that is a copy of another one, whose threads are not copied.
+
+    TVM has threads for each thread that calls it, and waits for those of the other process.
+    """
+    if "tvm_ffi" in sys.modules:
+        _KNOWN["forked"] = None
+        _BUILT.clear()
+
+
+def _elsewhere(kernel):
+    """A kernel that a thread calls which this process has begun, with threads of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if _KNOWN["forked"] is None:
+        _KNOWN["forked"] = ThreadPoolExecutor(1)
+    caller = _KNOWN["forked"]
+    return lambda *arguments: caller.submit(kernel, *arguments).result()
 
 
 def _target():

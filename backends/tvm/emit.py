@@ -39,6 +39,12 @@ THREADS: Final = (
 """What TVM is told before it starts threads; those that wait soon leave the cores to others."""
 
 
+FORKED: Final = (
+    'if hasattr(os, "register_at_fork"):',
+    "    os.register_at_fork(after_in_child=_forked)",
+)
+
+
 def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     """The text of a module with one function named as the plan.
 
@@ -55,7 +61,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     inside = helpers("attnc.backends.tvm", "script.py", bodies)
-    building = helpers("attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside]))
+    building = helpers("attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside, *FORKED]))
     own = helpers("attnc.backends.tvm", "runtime.py", "\n".join([bodies, wrapper, *building]))
     own += building
     defined = {h.partition("(")[0] for h in own}
@@ -83,6 +89,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     parts += ["", f'__all__ = ["{caller.function}"]', "", "", bodies, "", "", wrapper]
     for helper in (*inside, *around):
         parts += ["", "", helper]
+    parts += ["", "", *FORKED]
     return "\n".join(parts) + "\n"
 
 
