@@ -10,6 +10,7 @@ from attnc.version import VERSION as __version__
 if TYPE_CHECKING:
     from attnc.api import Checked, check, compile, explain, format
     from attnc.errors import AttncError, Diagnostic, SpecError, UsageError
+    from attnc.exporting import export
     from attnc.python.build import SpecWarning
     from attnc.python.kernel import Kernel, kernel
     from attnc.python.processor import BackendWarning
@@ -27,12 +28,14 @@ __all__ = [
     "check",
     "compile",
     "explain",
+    "export",
     "format",
     "kernel",
 ]
 
 _PLACES = {
     "attnc.api": ("Checked", "check", "compile", "explain", "format"),
+    "attnc.exporting": ("export",),
     "attnc.errors": ("AttncError", "Diagnostic", "SpecError", "UsageError"),
     "attnc.python.build": ("SpecWarning",),
     "attnc.python.kernel": ("Kernel", "kernel"),

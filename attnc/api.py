@@ -125,20 +125,22 @@ def compile(  # noqa: A001
     target: str | None = None,
     nonfinite: str = "fast",
     precision: str = "ieee",
+    mcpu: str | None = None,
 ) -> str:
     """The text of a Python module that computes one cascade of a spec.
 
     `backend` is `numpy`, which follows the text, or `triton`, whose kernels are derived. `dtype`
     (f16, bf16, f32, f64) fixes the element type of tensors that declare none, else it is taken from
     each call. `static` fixes parameters. With `triton`, `target` (cuda:80, cuda:90, cuda:100,
-    hip:gfx942) fixes the device, else each call tells (with `tvm` it is llvm, opencl, webgpu, metal
-    or cuda), and `nonfinite="exact"` confines what is not
+    hip:gfx942) fixes the device, else each call tells (with `tvm` it is llvm, c, opencl, webgpu,
+    metal or cuda, and `mcpu` the processor that llvm builds for, as LLVM calls it, else the one at
+    hand), and `nonfinite="exact"` confines what is not
     finite to those results that read it; `precision="tf32"` multiplies f32 matrices with fewer
     digits, and faster. Raises `SpecError` for a spec that is not valid, or that
     the backend cannot print, and `UsageError` for a choice that does not fit it.
     """
     found = check(text, name)
-    device = Device(target, nonfinite, precision)
+    device = Device(target, nonfinite, precision, mcpu=mcpu)
     facts = found.select(cascade)
     return emit(
         facts,
@@ -159,6 +161,7 @@ class Device:
     precision: str = "ieee"
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Those at which passes compare costs."""
+    mcpu: str | None = None
 
     def __post_init__(self) -> None:
         if self.nonfinite not in ("fast", "exact"):
@@ -191,12 +194,19 @@ def emit(
         raise UsageError(f"no backend is called '{backend}'; there is {listed}")
     if dtype is not None:
         check_dtype(dtype)
-    options = Options(dtype, fixed(facts, static), target=device.target, precision=device.precision)
+    options = Options(
+        dtype,
+        fixed(facts, static),
+        target=device.target,
+        precision=device.precision,
+        mcpu=None if device.mcpu == "native" else device.mcpu,
+    )
     if backend in BACKENDS:
         if device.asked:
             raise UsageError(f"the backend {backend} follows the text; it has no devices")
         return BACKENDS[backend](facts, options)
     check_target(device.target, backend)
+    check_processor(device, backend)
     return _for_device(facts, backend, options, device, source)
 
 
@@ -223,6 +233,18 @@ def check_target(target: str | None, backend: str) -> None:
     if target is not None and target not in TARGETS[backend]:
         listed = ", ".join(TARGETS[backend])
         raise UsageError(f"no target is called '{target}'; there are {listed}")
+
+
+def check_processor(device: Device, backend: str) -> None:
+    """Raises `UsageError` if a processor is asked for that there is not, or of another device."""
+    if device.mcpu is None:
+        return
+    if backend != "tvm" or device.target not in (None, "llvm"):
+        raise UsageError("mcpu is of the backend tvm and its target llvm, which builds for CPUs")
+    if device.mcpu != "native":
+        from attnc.backends.tvm.cpus import cpu
+
+        cpu(device.mcpu)
 
 
 def check_dtype(dtype: str) -> None:

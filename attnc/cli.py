@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NoReturn
 
-from attnc.commands import check, draw, explain, fmt
+from attnc.commands import check, draw, explain, export, fmt
 from attnc.commands import compile as compile_
 from attnc.commands.common import cannot, misused, show
 from attnc.errors import InternalError, SpecError, UsageError
@@ -26,6 +26,7 @@ from attnc.version import VERSION
 
 COMMANDS: Final[dict[str, ModuleType]] = {
     "compile": compile_,
+    "export": export,
     "check": check,
     "explain": explain,
     "draw": draw,

@@ -14,7 +14,7 @@ DTYPES: Final = ("f16", "bf16", "f32", "f64")
 
 TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "triton": ("cuda:80", "cuda:90", "cuda:100", "hip:gfx942"),
-    "tvm": ("llvm", "opencl", "webgpu", "metal", "cuda"),
+    "tvm": ("llvm", "c", "opencl", "webgpu", "metal", "cuda"),
 }
 """The devices that each backend can print a kernel for."""
 
@@ -24,7 +24,8 @@ class Options:
     """The floating type of untyped tensors (None: taken from the call) and fixed parameters.
 
     `target` is the device that a plan is printed for; None leaves that to the call. `precision` is
-    that of products of f32 matrices, `ieee` or `tf32`.
+    that of products of f32 matrices, `ieee` or `tf32`. `mcpu` is the processor that kernels for
+    CPUs are built for; None leaves that to the machine that builds them.
     """
 
     dtype: str | None = None
@@ -32,3 +33,4 @@ class Options:
     version: str = VERSION
     target: str | None = None
     precision: str = "ieee"
+    mcpu: str | None = None

@@ -34,7 +34,13 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--target",
         metavar="DEVICE",
         help="with triton: cuda:80, cuda:90, cuda:100 or hip:gfx942 (default: told by each call); "
-        "with tvm: llvm, for CPUs (default), opencl, webgpu, metal or cuda",
+        "with tvm: llvm, for CPUs (default), c, opencl, webgpu, metal or cuda",
+    )
+    parser.add_argument(
+        "--mcpu",
+        metavar="NAME",
+        help="with tvm: the processor to build for, as LLVM calls it, such as znver4, x86-64-v3 or "
+        "apple-m1 (default: native, the one at hand)",
     )
     parser.add_argument(
         "--nonfinite",
@@ -114,7 +120,9 @@ def _emitted(options: argparse.Namespace, found: Checked, static: Mapping[str, s
         )
     if options.split:
         raise UsageError("--split is of --tiled: the text as written has no kernels")
-    device = Device(options.target, options.nonfinite, options.precision, sizes(options.size))
+    device = Device(
+        options.target, options.nonfinite, options.precision, sizes(options.size), options.mcpu
+    )
     return emit(
         facts,
         backend=options.backend,

@@ -43,7 +43,8 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
 
 def title(plan: Plan, options: Options, notes: str, backend: str) -> list[str]:
     """What the module is and where it comes from."""
-    target = f" on {options.target}" if options.target else ""
+    chosen = options.mcpu or options.target
+    target = f" on {chosen}" if chosen else ""
     lines = [f'"""{plan.name}: emitted by attnc {options.version} for {backend}{target}.']
     if notes:
         lines += ["", *(INDENT + line if line else "" for line in _wrapped(notes))]

@@ -22,6 +22,8 @@ tvm: Any = None  # the compiler, once `_imported`
 T: Any = None  # its script
 PAIRS: Any = None  # the switch of a module
 
+_CPU = None  # the processor that kernels are built for, where it is not this machine's own
+
 _KNOWN = {}
 
 
@@ -55,6 +57,8 @@ def _processor():
 
 def _has(feature):
     """Whether vectors have a feature, by LLVM's name: the system's without underscores."""
+    if _CPU is not None:
+        return feature in _CPU["features"]
     if feature not in _KNOWN:
         if len(_processor()) > 1:
             words = {word.replace("_", "") for word in _processor()}
@@ -79,9 +83,14 @@ def _vector(dtype):
     return _KNOWN[dtype]
 
 
+def _machine():
+    """The kind of machine that kernels are built for."""
+    return platform.machine() if _CPU is None else _CPU["machine"]
+
+
 def _sums():
     """How many sums in vectors the registers hold, beside what is added."""
-    many = _has("avx512f") or platform.machine() in ("aarch64", "arm64")
+    many = _has("avx512f") or _machine() in ("aarch64", "arm64")
     return 16 if many else 8
 
 
@@ -150,14 +159,15 @@ def _elsewhere(kernel):
 
 
 def _target():
-    """This machine, as the compiler knows it."""
+    """What kernels are built for, as the compiler knows it."""
     if "target" not in _KNOWN:
-        of_system = tvm.get_global_func("target.llvm_get_system_cpu")
-        # Of a processor that the compiler knows by no name, what kernels ask for is told.
-        more = ["+avx512bf16"] if "avx512_bf16" in _processor() else []
-        _KNOWN["target"] = tvm.target.Target(
-            {"kind": "llvm", "mcpu": of_system(), "mattr": more, "fast-math-contract": True}
-        )
+        chosen = _CPU and _CPU["target"]
+        if chosen is None:
+            of_system = tvm.get_global_func("target.llvm_get_system_cpu")
+            # Of a processor that the compiler knows by no name, what kernels ask for is told.
+            more = ["+avx512bf16"] if "avx512_bf16" in _processor() else []
+            chosen = {"mcpu": of_system(), "mattr": more}
+        _KNOWN["target"] = tvm.target.Target({"kind": "llvm", "fast-math-contract": True, **chosen})
     return _KNOWN["target"]
 
 

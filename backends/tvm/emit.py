@@ -7,6 +7,7 @@ from typing import Final
 from attnc.backends.library import helpers
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
+from attnc.backends.tvm.cpus import cpu
 from attnc.backends.tvm.kernel import printed
 from attnc.backends.tvm.launch import Caller
 from attnc.ir.tiles import Plan
@@ -67,6 +68,9 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     defined = {h.partition("(")[0] for h in own}
     shared = helpers("attnc.backends.triton", "runtime.py", "\n".join([wrapper, *own]))
     around = [*own, *(h for h in shared if not _is_defined(h, defined))]
+    if options.mcpu is not None:
+        chosen = "\n".join(cpu(options.mcpu).lines())
+        around = [chosen if h.startswith("_CPU = ") else h for h in around]
     lines = [f"import {name}" for name in MODULES]
     if "math." in wrapper or any("math." in h for h in around):
         lines.insert(MODULES.index("os"), "import math")

@@ -1,0 +1,1 @@
+"""Kernels as libraries that are called from C."""
