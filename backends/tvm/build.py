@@ -199,21 +199,31 @@ def _made(kernel, fixed, place):
     linker = None if place is None else shutil.which("ld")
     if linker is None:
         return module
+
+    def written(made):
+        unit = made.with_suffix(".o")
+        module.write_to_file(str(unit), "o")
+        subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
+
+    return _stored_at(place, written) or module
+
+
+def _stored_at(place, written):
+    """A kernel that is written to a file, and kept there; None where something is in the way."""
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _ours(place.parent):
-            return module
+            return None
         with tempfile.TemporaryDirectory(dir=place.parent, prefix="tvm") as folder:
-            unit, made = Path(folder, "kernel.o"), Path(folder, "kernel.so")
-            module.write_to_file(str(unit), "o")
-            subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
+            made = Path(folder, "kernel.so")
+            written(made)
             data = made.read_bytes()
             made.write_bytes(data + hashlib.sha256(data).digest())
             made.replace(place)
         _swept(place.parent)
     except (OSError, subprocess.CalledProcessError):
-        return module  # trouble with the disk or the linker: it is not kept
-    return _found(place) or module
+        return None  # trouble with the disk or the linker
+    return _found(place)
 
 
 def _place(kernel, fixed):

@@ -53,7 +53,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
     """
     plan = Counted()(plan)
-    if options.target not in (None, "llvm"):
+    if options.target not in (None, "llvm", "c"):
         from attnc.backends.tvm.device_emit import emit_device
 
         return emit_device(plan, options, notes)
@@ -63,6 +63,10 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     inside = helpers("attnc.backends.tvm", "script.py", bodies)
     building = helpers("attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside, *FORKED]))
+    if options.target == "c":
+        instead = helpers("attnc.backends.tvm", "c_build.py", "\n".join(building))
+        taken = {h.partition("(")[0] for h in instead}
+        building = (*instead, *(h for h in building if h.partition("(")[0] not in taken))
     own = helpers("attnc.backends.tvm", "runtime.py", "\n".join([bodies, wrapper, *building]))
     own += building
     defined = {h.partition("(")[0] for h in own}
@@ -75,6 +79,9 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
     if "math." in wrapper or any("math." in h for h in around):
         lines.insert(MODULES.index("os"), "import math")
     lines += ["from pathlib import Path"]
+    if options.target == "c":
+        lines.insert(lines.index("import shutil"), "import re")
+        lines.append("from types import SimpleNamespace")
     lines += ["", "import numpy as np"]
     lines += ["", *THREADS]
     lines += [

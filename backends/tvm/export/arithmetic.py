@@ -50,8 +50,7 @@ class Number:
 class Arithmetic:
     """Makes expressions of TVM's: 64-bit integers and floats, and truths.
 
-    `known` gives those of values. Operands that a quotient reads twice are no trouble: what is made
-    here is small.
+    `known` gives those of values.
     """
 
     tirx: Any
@@ -106,6 +105,13 @@ class Arithmetic:
             return b if a is None else a
         return self.tirx.Or(a, b)
 
+    def quotient(self, a: Any, b: Any) -> Any:
+        """The quotient of integers, rounded down; by 0 it is 0.
+
+        By a function of its own: TVM's reads its operands many times.
+        """
+        return self.tirx.call_pure_extern("int64", "attnc_quotient", a, b)
+
     def _zero(self, value: Any) -> Any:
         tirx = self.tirx
         return (
@@ -139,15 +145,13 @@ class Arithmetic:
                 return Number(tirx.Div(self.real(a), self.real(b)), fails)
             case "//" | "%":
                 none = tirx.EQ(b, self._zero(b))
-                by = tirx.Select(none, tirx.Cast(_kind(b), tirx.IntImm("int64", 1)), b)
+                if isinstance(b, tirx.IntImm) and b.value:
+                    none = None
                 if _kind(a) == "float64":
-                    down = tirx.floor(tirx.Div(a, by))
-                    found = down if op == "//" else a - down * by
+                    down = tirx.floor(tirx.Div(a, b))
                 else:
-                    found = tirx.floordiv(a, by) if op == "//" else tirx.floormod(a, by)
-                if isinstance(b, tirx.IntImm):
-                    none = None if b.value else none
-                return Number(found, self.either(fails, none))
+                    down = self.quotient(a, b)
+                return Number(down if op == "//" else a - down * b, self.either(fails, none))
             case "**" if _kind(a) == "float64":
                 return Number(tirx.pow(a, b), fails)
             case "**" if isinstance(b, tirx.IntImm) and 0 <= b.value <= 16:

@@ -61,6 +61,24 @@ define internal i64 @attnc_processors() {{
 
 
 _MEMORY: Final = """
+define internal i64 @attnc_quotient(i64 %a, i64 %b) {
+  %none = icmp eq i64 %b, 0
+  %turned = icmp eq i64 %b, -1
+  %other = or i1 %none, %turned
+  %by = select i1 %other, i64 1, i64 %b
+  %quotient = sdiv i64 %a, %by
+  %rest = srem i64 %a, %by
+  %some = icmp ne i64 %rest, 0
+  %signs = xor i64 %rest, %by
+  %differ = icmp slt i64 %signs, 0
+  %above = and i1 %some, %differ
+  %one = zext i1 %above to i64
+  %down = sub i64 %quotient, %one
+  %negative = sub i64 0, %a
+  %found = select i1 %turned, i64 %negative, i64 %down
+  %result = select i1 %none, i64 0, i64 %found
+  ret i64 %result
+}
 define internal ptr @attnc_take(i64 %size) {
   %p = call ptr @attnc_new(i64 %size)
   ret ptr %p

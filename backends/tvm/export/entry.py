@@ -248,7 +248,7 @@ class Entry:
                 parts.append((f"{buffer.name}?", "bool"))
             for name, kind in parts:
                 starts.append((name, kind, total))
-                taken = tirx.floordiv(count * BYTES[kind] + 63, self._whole(64)) * 64
+                taken = self.number_of.quotient(count * BYTES[kind] + 63, self._whole(64)) * 64
                 total = self._let(f"room_{len(starts)}", total + taken)
                 steps = [self._product(sizes[rank + 1 :]) for rank in range(len(sizes))]
                 self.strides[name] = steps
@@ -301,7 +301,7 @@ class Entry:
             return rows * 4 > tile
         others = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
         beside = self._product([self._size(a.size) for a in others])
-        count = tirx.floordiv(rows + (tile - 1), self._whole(tile)) * beside
+        count = self.number_of.quotient(rows + (tile - 1), self._whole(tile)) * beside
         return tirx.And(rows > self._whole(self.lanes), count >= workers)
 
     # Outputs without kernels
@@ -346,7 +346,8 @@ class Entry:
     def _each(self, output: Output, value: Callable[[Output, list[Any]], Any]) -> list[Any]:
         """Every element of an output becomes what a function of its place gives."""
         tirx = self.tirx
-        name = output.name if output.name in self.places else f"{output.name} as given"
+        given = f"{output.name} as given"
+        name = given if given in self.places else output.name
         sizes = [self._size(s) for s in self.interface.shape(output.name)]
         data = self.places[name]
         kind = _stored(self.interface.element(output))

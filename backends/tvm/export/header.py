@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from attnc.backends.signature import described
+from attnc.backends.triton.host import may_fail
 from attnc.backends.tvm.export.interface import BUILT, MEMORY, NULL, SIZE, Argument, Interface
 from attnc.ir import printer
 from attnc.ir.cascade import Input
@@ -78,6 +79,8 @@ def _errors(interface: Interface) -> list[tuple[str, int, str]]:
         (f"{prefix}_MEMORY", MEMORY, "there is not enough memory"),
     ]
     for check in interface.checks:
+        if check.value and not (may_fail(check.expr) or interface.is_extent(check.value)):
+            continue
         name = f"{prefix}_NO_{check.value or f'REQUIRE_{check.code}'}"
         holds = "does not hold" if check.value is None else "has no value, or none that is a size"
         found.append((name, check.code, f"`{check.text}` {holds}"))

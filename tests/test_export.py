@@ -1,0 +1,184 @@
+"""Kernels as libraries that programs in C call, for this machine and for others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+import attnc
+from attnc import UsageError
+from attnc.backends.tvm.export import entry
+from attnc.cli import main
+from attnc.ir.facts import Facts
+from tests.acceptance.judge import judge
+from tests.exported import Program, missing, unit
+from tests.support import ROOT
+
+SPEC: Final = ROOT / "examples" / "causal.attn"
+CAUSAL: Final = SPEC.read_text()
+
+SEVERAL: Final = """
+cascade several(Q[B,H,M,E], K[B,H,N,E], V[B,H,N,F], cap: float = 30.0, window: int = 8,
+                causal: bool = true) -> L[B,H,M], O[B,H,M,F], C[B,H,F]:
+    require N >= M
+    D = N - M
+    S[b,h,m,n] = cap * tanh(sum[e](Q[b,h,m,e] * K[b,h,n,e]) / sqrt(E) / cap)
+        where n > m + D - window, n <= m + D or not causal
+    L[b,h,m] = max[n](S[b,h,m,n]) + log(sum[n](exp(S[b,h,m,n] - max[n](S[b,h,m,n]))))
+    O[b,h,m,f] = exp(S[b,h,m,n] - L[b,h,m]) * V[b,h,n,f]
+    C[b,h,f] = O[b,h,m,f] * L[b,h,m]
+"""
+"""Two kernels, with an output that the second one reads again; parameters and a requirement."""
+
+COMPILER: Final = missing("cc")
+needs_c = pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+
+
+def library(folder: Path, text: str, end: str, **choices: object) -> Program:
+    """A program that calls what is exported of a spec, for a head size of 16."""
+    sizes = {"E": 16, "F": 16, **choices.pop("sizes", {})}  # type: ignore[dict-item]
+    name = attnc.check(text).select().cascade.name
+    made, header = attnc.export(text, folder / f"lib{name}{end}", sizes=sizes, **choices)  # type: ignore[arg-type]
+    assert header == made.with_suffix(".h")
+    return Program(folder, name, made)
+
+
+def arrays(m: int, n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Queries, keys and values, two heads."""
+    rng = np.random.default_rng(seed)
+    shapes = {"Q": (2, 2, m, 16), "K": (2, 2, n, 16), "V": (2, 2, n, 16)}
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def spread(array: np.ndarray) -> np.ndarray:
+    """The same elements: ranks 1 and 2 the other way round, and each row twice as long."""
+    b, h, m, e = array.shape
+    room = np.zeros((b, m, h, 2 * e), array.dtype)
+    view = room.transpose(0, 2, 1, 3)[..., :e]
+    view[...] = array
+    return view
+
+
+def checked(text: str) -> Facts:
+    """The facts of a spec with one cascade."""
+    return attnc.check(text).select()
+
+
+def accepts(
+    text: str, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, object], found: object
+) -> bool:
+    """Whether the bound accepts outputs."""
+    verdict = judge(checked(text), inputs, parameters, found, matrix_type="f32", tiles=None)
+    return verdict.ok
+
+
+@needs_c
+def test_c_calls_a_kernel(tmp_path: Path) -> None:
+    """One query, some, and many; any strides, of outputs too; what is wrong is told."""
+    run = library(tmp_path, CAUSAL, ".so")
+    for m, n in ((1, 70), (7, 9), (83, 83)):
+        inputs = arrays(m, n)
+        found = spread(np.zeros((2, 2, m, 16), np.float32))
+        given = {**inputs, "K": spread(inputs["K"])}
+        assert run(given, {"O": found}, (2, 2, m, 16, n, 16)) == 0
+        assert accepts(CAUSAL, inputs, {}, found), (m, n)
+    assert not accepts(CAUSAL, inputs, {}, 1.001 * found)
+    out = {"O": np.zeros((2, 2, 83, 16), np.float32)}
+    assert run({**inputs, "K": None}, out, (2, 2, 83, 16, 83, 16)) == 1
+    assert run(inputs, out, (2, -2, 83, 16, 83, 16)) == 2
+    assert run(inputs, out, (2, 2, 83, 8, 83, 16)) == 3
+    assert run({**inputs, "K": None, "V": None}, out, (2, 2, 83, 16, 0, 16)) == 0
+    assert not out["O"].any()
+
+
+def several(run: Program) -> tuple[int, bool]:
+    """What a call returns, and whether the results are right."""
+    inputs = arrays(21, 37)
+    shapes = {"L": (2, 2, 21), "O": (2, 2, 21, 16), "C": (2, 2, 16)}
+    outputs = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    code = run(inputs, outputs, (2, 2, 21, 16, 37, 16, 2.5, 5, 0))
+    parameters = {"cap": 2.5, "window": 5, "causal": False}
+    return code, code == 0 and accepts(SEVERAL, inputs, parameters, tuple(outputs.values()))
+
+
+@needs_c
+def test_several_kernels_and_parameters(tmp_path: Path) -> None:
+    run = library(tmp_path, SEVERAL, ".so", sizes={"M": 21})
+    assert several(run) == (0, True)
+    header = run.library.with_suffix(".h").read_text()
+    assert "#define SEVERAL_NO_REQUIRE_11 11 /* `require N >= M` does not hold */" in header
+    inputs = arrays(21, 20)
+    outputs = {n: np.zeros(1, np.float32) for n in "LOC"}
+    assert run(inputs, outputs, (2, 2, 21, 16, 20, 16, 2.5, 5, 0)) == 11
+
+
+@needs_c
+def test_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers between kernels that lie upon each other."""
+    monkeypatch.setattr(entry, "BYTES", {**entry.BYTES, "float32": 1})
+    run = library(tmp_path, SEVERAL, ".so", sizes={"M": 21})
+    try:
+        code, right = several(run)
+    except AssertionError:  # the two threads differ
+        return
+    assert code or not right
+
+
+OTHERS: Final = {
+    "aarch64": (183, {"free", "memset", "posix_memalign", "pthread_create", "pthread_join"}),
+    "riscv64": (243, {"free", "memset", "posix_memalign", "pthread_create", "pthread_join"}),
+    "wasm32": ("wasm", {"free", "malloc"}),
+}
+"""The machines, as objects name them, and what they may lack."""
+
+
+def test_objects_for_other_machines(tmp_path: Path) -> None:
+    """Each has one function that others see, and lacks nothing but what is known."""
+    for triple, (machine, lacking) in OTHERS.items():
+        made, _ = attnc.export(
+            CAUSAL, tmp_path / f"{triple}.o", triple=triple, sizes={"E": 16, "F": 16, "M": 32}
+        )
+        found = unit(made)
+        assert found.machine == machine
+        assert found.defined == {"causal"}
+        assert found.undefined <= lacking | {"sysconf", "__tls_get_addr"}, triple
+
+
+@needs_c
+@pytest.mark.parametrize("machine", ["aarch64", "riscv64"])
+def test_other_machines_run(machine: str, tmp_path: Path) -> None:
+    tools = f"{machine}-linux-gnu-gcc", f"qemu-{machine}"
+    lacking = missing(*tools)
+    if lacking is not None:
+        pytest.skip(lacking)
+    run = library(tmp_path, SEVERAL, ".o", triple=machine, sizes={"M": 21})
+    run = Program(tmp_path, run.function, run.library, (tools[0], "-static"), tools[1:])
+    assert several(run) == (0, True)
+
+
+def test_choices_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is told before anything is built, and nothing is written."""
+    spec = str(SPEC)
+    for options, told in {
+        "": "kernels are built for one size of F, E, which is missing: --size E=... --size F=...",
+        "--size E=8,F=8 --mcpu znver9": "no processor of x86_64 is called 'znver9'; did you mean",
+        "--size E=8,F=8 --triple sparc": "not for the triple 'sparc'",
+        "--size E=8,F=8 --triple aarch64 --mattr=+avx2": "no feature of aarch64 is called 'avx2'",
+        "--size E=8,F=8 --symbol int": "'int' is no name of a function in C",
+        "--size Z=8": "Z",
+    }.items():
+        assert main(["export", spec, "-o", str(tmp_path / "a.o"), *options.split()]) == 2
+        assert told in capsys.readouterr().err
+    assert main(["export", spec, "-o", str(tmp_path / "a.x"), "--size", "E=8,F=8"]) == 2
+    assert "does not tell what to write: .so, .dylib" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_missing_linker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UsageError, match="needs a linker: none of cc or gcc or clang or ld is"):
+        library(tmp_path, CAUSAL, ".so", sizes={"M": 32})
