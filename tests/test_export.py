@@ -14,6 +14,7 @@ from attnc import UsageError
 from attnc.backends.tvm.export import entry
 from attnc.cli import main
 from attnc.ir.facts import Facts
+from attnc.modules import function_of, module_of
 from tests.acceptance.judge import judge
 from tests.exported import Program, missing, unit
 from tests.support import ROOT
@@ -114,6 +115,37 @@ def test_several_kernels_and_parameters(tmp_path: Path) -> None:
     inputs = arrays(21, 20)
     outputs = {n: np.zeros(1, np.float32) for n in "LOC"}
     assert run(inputs, outputs, (2, 2, 21, 16, 20, 16, 2.5, 5, 0)) == 11
+
+
+@needs_c
+def test_a_text_in_c(tmp_path: Path) -> None:
+    """It compiles without a warning, and computes the same; floats are there with all digits."""
+    run = library(tmp_path, SEVERAL, ".c", sizes={"M": 21})
+    assert several(run) == (0, True)
+
+
+@needs_c
+def test_kernels_by_way_of_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--target c`: a module as others are, which a compiler of C builds."""
+    monkeypatch.setenv("ATTNC_CACHE", str(tmp_path))
+    text = attnc.compile(CAUSAL, backend="tvm", target="c")
+    inputs = arrays(37, 41)
+    found = function_of(text, "causal in C")(*inputs.values())
+    assert accepts(CAUSAL, inputs, {}, found)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+
+
+def test_a_processor_is_chosen() -> None:
+    """Its vectors and registers decide about kernels, not those of this machine."""
+    for name, bits, sums in (("x86-64", 128, 8), ("x86-64-v3", 256, 8), ("x86-64-v4", 512, 16)):
+        module = module_of(attnc.compile(CAUSAL, backend="tvm", mcpu=name), name)
+        assert (module._vector("float32") * 32, module._sums()) == (bits, sums)
+        assert f'"target": {{"mcpu": "{name}"}}' in attnc.compile(CAUSAL, backend="tvm", mcpu=name)
+    with pytest.raises(UsageError, match="no processor of x86_64 is called 'znver9'; did you mean"):
+        attnc.compile(CAUSAL, backend="tvm", mcpu="znver9")
+    for choices in ({"backend": "triton"}, {"backend": "tvm", "target": "opencl"}):
+        with pytest.raises(UsageError, match="mcpu is of the backend tvm and its target llvm"):
+            attnc.compile(CAUSAL, mcpu="znver4", **choices)
 
 
 @needs_c

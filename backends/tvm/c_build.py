@@ -27,6 +27,11 @@ def _imported():
     tvm, T = found, _in_c(tirx)
 
 
+def _has(feature):
+    """Whether vectors have a feature: there are none."""
+    return False
+
+
 def _vector(dtype):
     """How many numbers a vector has: there are none."""
     return 1
@@ -143,10 +148,8 @@ def _prelude(text):
 
 
 def _ready(tvm, function):
-    """A function before it is printed: it says where memory is, and has floats by their bits.
-
-    Around everything, that of the first loops included; and TVM prints seven digits of a float.
-    """
+    """A function before it is printed: it says where memory is, around everything; and it has
+    floats by their bits, of which TVM prints seven digits, and casts of bits by functions."""
     import tvm_ffi
 
     of = tvm.tirx
@@ -159,7 +162,16 @@ def _ready(tvm, function):
         value = int(np.array(number.value, kind).view(bits))
         return of.call_pure_extern(kind, f"as_{kind}_{bits}", of.IntImm(bits, value))
 
-    body = tvm_ffi.structural_map(function.body, (of.FloatImm, exact), order="post")
+    def bits(call):
+        if getattr(call.op, "name", None) != "tirx.reinterpret":
+            return call
+        to, kind = str(call.ty), str(call.args[0].ty)
+        if to not in _C_NAMES:  # a pointer
+            return call
+        return of.call_pure_extern(to, f"as_{to}_{kind}", call.args[0])
+
+    changes = [(of.FloatImm, exact), (tvm.ir.Call, bits)]
+    body = tvm_ffi.structural_map(function.body, changes, order="post")
     body = of.AttrStmt("default", "device_type", of.IntImm("int32", 1), body)
     return function.with_body(of.AttrStmt("default", "device_id", of.IntImm("int32", 0), body))
 
@@ -181,11 +193,5 @@ def _in_c(tirx):
     def broadcast(value, lanes):
         return value if lanes == 1 else tirx.broadcast(value, lanes)
 
-    def reinterpret(dtype, value):
-        kind = str(value.ty)
-        if kind == dtype:
-            return value
-        return tirx.call_pure_extern(dtype, f"as_{dtype}_{kind}", value)
-
-    own = {"ramp": ramp, "broadcast": broadcast, "reinterpret": reinterpret}
+    own = {"ramp": ramp, "broadcast": broadcast}
     return SimpleNamespace(**{**vars(tirx), **own, "parallel": tirx.serial})

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from attnc.errors import UsageError
+from attnc.modules import without_tvm
 
 TRIPLES: Final[Mapping[str, str]] = {
     "x86_64": "x86_64-unknown-linux-gnu",
@@ -107,10 +108,7 @@ def _target(tvm: Any, told: Mapping[str, Any]) -> Any:
 
 def compiler() -> Any:
     """TVM; raises `UsageError` where it is not installed."""
-    try:
-        return import_module("tvm")
-    except ModuleNotFoundError as error:
-        if error.name != "tvm":
-            raise
-        text = "TVM 0.27 is not installed, which builds for processors: pip install 'attnc[tvm]'"
-        raise UsageError(text) from None
+    error = without_tvm()
+    if error is not None:
+        raise error
+    return import_module("tvm")

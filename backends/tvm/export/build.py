@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from attnc.backends.tvm.export.around import called, system_of, with_threads, without_threads
 from attnc.backends.tvm.export.entry import Entry
@@ -32,26 +33,31 @@ def script(tirx: Any, *, threads: bool) -> SimpleNamespace:
     return SimpleNamespace(**{**vars(tirx), "parallel": parallel})
 
 
-def unit(entry: Entry, target: Any, triple: str, *, threads: bool) -> Any:
-    """A module of machine code."""
-    tvm: Any = import_module("tvm")
+Ready: TypeAlias = Callable[[Any, Any], Any]
+"""What is done to a function before it is printed: of the compiler and the function."""
+
+
+def compiled(entry: Entry, target: Any, ready: Ready, *, vectors: bool) -> Any:
+    """The function and its kernels, as a module of TVM's that has their text."""
+    tvm: Any = entry.tvm
     tirx, ir, of = tvm.tirx, tvm.ir, tvm.tirx.transform
-    inner = f"{entry.interface.symbol}_attnc"
-    function = entry.function()
-    functions = {ir.GlobalVar(inner): function.with_attr("global_symbol", inner)}
-    functions |= {name: f.without_attr("global_symbol") for name, f in entry.calls.items()}
+    inner = entry.inner
+    functions = {ir.GlobalVar(inner): entry.function().with_attr("global_symbol", inner)}
+    for name, kernel in entry.calls.items():
+        named = kernel.with_attr("global_symbol", name.name_hint)
+        functions[name] = named.without_attr("global_symbol") if vectors else named
     module = tvm.IRModule({n: f.with_attr("calling_conv", 2) for n, f in functions.items()})
     passes = [
         of.BindTarget(target.with_host(target)),
         of.FlattenBuffer(),
-        of.VectorizeLoop(True),
+        of.VectorizeLoop(vectors),
         of.StorageRewrite(),
         of.UnrollLoop(),
         of.SplitHostDevice(),
     ]
     for step in passes:
         module = step(module)
-    module = tvm.IRModule({name: _on_processor(tirx, f) for name, f in module.functions.items()})
+    module = tvm.IRModule({name: ready(tvm, f) for name, f in module.functions.items()})
     module = tvm.tirx.compilation_pipeline.finalize_host_passes()(module)
     done = {}
     for name, f in module.functions.items():
@@ -59,14 +65,20 @@ def unit(entry: Entry, target: Any, triple: str, *, threads: bool) -> Any:
             body = tirx.SeqStmt([f.body, tirx.Return(tirx.IntImm("int32", 0))])
             f = tirx.PrimFunc(f.params, body, ir.PrimType("int32"), f.attrs)
         done[name] = f.without_attr("tirx.is_entry_func")
-    made = import_module("tvm.tirx.build").codegen_build(tvm.IRModule(done), target)
+    return import_module("tvm.tirx.build").codegen_build(tvm.IRModule(done), target)
+
+
+def unit(entry: Entry, target: Any, triple: str, *, threads: bool) -> str:
+    """The text in LLVM's language."""
+    text = compiled(entry, target, _on_processor, vectors=True).inspect_source("ll")
     machine = triple.partition("-")[0]
     around = with_threads(system_of(triple)) if threads else without_threads(machine)
-    return joined(made.inspect_source("ll"), called(entry.interface, inner) + around, inner)
+    return joined(text, called(entry.interface, entry.inner) + around, entry.inner)
 
 
-def _on_processor(tirx: Any, function: Any) -> Any:
+def _on_processor(tvm: Any, function: Any) -> Any:
     """A function that says around everything where its memory is, that of threads included."""
+    tirx = tvm.tirx
     body = tirx.AttrStmt("default", "device_type", tirx.IntImm("int32", 1), function.body)
     return function.with_body(tirx.AttrStmt("default", "device_id", tirx.IntImm("int32", 0), body))
 
@@ -84,5 +96,4 @@ def joined(text: str, around: str, inner: str) -> str:
                 line = line.replace("define ", "define internal ", 1)
             line = line.replace("define weak dso_local ", "define weak hidden ", 1)
         lines.append(line)
-    rest = [x for x in around.splitlines() if not (x.startswith("declare") and f"@{inner}(" in x)]
-    return "\n".join([*lines, *rest]) + "\n"
+    return "\n".join(lines) + "\n" + around

@@ -103,13 +103,14 @@ class Builder:
         if rows is not None and scope.axis(rows).kind == "whole":
             rows = None
         choices: list[int | None] = [None] if rows is None else [*self._tiles(scope, rows)]
+        pairs = [self.module._paired()] if scope.pairs else []
         make: Callable[..., object] = getattr(self.module, kernel.name)
         builds = []
         for choice in choices:
             tiles = [
                 choice if axis == rows else self._tile(scope, axis) for axis, _ in kernel.tiles
             ]
-            made = make(self.dtype, self.number, self.lanes, *fixed, *tiles)
+            made = make(self.dtype, self.number, self.lanes, *pairs, *fixed, *tiles)
             builds.append(Build(made, choice))
         return Builds(kernel, rows if len(builds) > 1 else None, tuple(builds))
 

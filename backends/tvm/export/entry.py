@@ -17,6 +17,9 @@ from attnc.ir.types import Kind
 MOST: Final = 2**29
 """More than a size can be."""
 
+FRACTIONS: Final = {"float8_e4m3fn": 3, "float8_e5m2": 2}
+"""How many digits the fractions of short floats have."""
+
 BYTES: Final = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
@@ -34,7 +37,8 @@ class Entry:
     number: str
     """The type that is computed in."""
     lanes: int
-    narrow: Callable[[Any, str], Any]
+    script: Any
+    """The helpers that kernels are written with."""
     lines: list[Any] = field(default_factory=list[Any])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     places: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -48,6 +52,11 @@ class Entry:
         self.number_of: Arithmetic = Arithmetic(self.tirx, lambda name: self.values[name])
         self.code: Any = self._pointer("status", "int32")
         self.status: Any = self._buffer("status", "int32", self.code, [1])
+
+    @property
+    def inner(self) -> str:
+        """What the function is called, around which there is the one for C."""
+        return f"{self.interface.symbol}_attnc"
 
     def function(self) -> Any:
         """The function; `calls` are those that it calls."""
@@ -369,7 +378,9 @@ class Entry:
         """A number as an element of an output."""
         element = self.interface.element(output)
         if element == "bfloat16":
-            return self.narrow(self.tirx.Cast("float32", value), element)
+            return self.script._narrow(self.tirx.Cast("float32", value), element)
+        if element in FRACTIONS:
+            return self.script._to_f8(value, FRACTIONS[element])
         return self.tirx.Cast(_stored(element), value)
 
 

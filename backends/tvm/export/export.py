@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +16,14 @@ from attnc.backends.tvm.emit import emit_plan
 from attnc.backends.tvm.export.around import system_of
 from attnc.backends.tvm.export.build import script, unit
 from attnc.backends.tvm.export.builds import Builder, known_values
+from attnc.backends.tvm.export.c_text import in_c
 from attnc.backends.tvm.export.entry import Entry
 from attnc.backends.tvm.export.header import header
 from attnc.backends.tvm.export.interface import KEYWORDS, Interface
-from attnc.backends.tvm.export.link import linked
+from attnc.backends.tvm.export.link import Linker
 from attnc.backends.tvm.kernel import printed
 from attnc.errors import UsageError
-from attnc.files import write_bytes_whole
+from attnc.files import write_bytes_whole, write_whole
 from attnc.ir.tiles import Plan
 from attnc.modules import module_of
 from attnc.passes.tiling.counted import Counted
@@ -70,14 +71,25 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
         raise UsageError(f"the end of '{output.name}' does not tell what to write: {listed}")
     if not SYMBOL.fullmatch(wish.symbol) or wish.symbol in KEYWORDS:
         raise UsageError(f"'{wish.symbol}' is no name of a function in C")
-    chosen = wish.cpu
     tvm = compiler()
+    if form == "c":
+        if wish.mcpu or wish.triple or wish.attributes:
+            raise UsageError("C is for any processor: the compiler that reads it is told which")
+        interface = Interface(Counted()(plan), replace(options, target="c"), wish.symbol)
+        entry, target = _entry(tvm, interface, wish.sizes, None, threads=False)
+        write_whole(output, in_c(entry, target, output.with_suffix(".h").name))
+        return header(interface, entry.whole, notes, "any processor")
+    chosen = wish.cpu
     triple = str(tvm.get_global_func("target.llvm_get_system_triple")())
     if chosen is not None:
         triple = chosen.triple
+    threads = wish.threads and system_of(triple) != ""
+    linker = None
+    if form == "library":
+        linker = Linker.of(triple.partition("-")[0], native=wish.triple is None)
     interface = Interface(Counted()(plan), options, wish.symbol)
-    entry, target = _entry(tvm, interface, chosen, wish, system_of(triple))
-    text = unit(entry, target, triple, threads=wish.threads and system_of(triple) != "")
+    entry, target = _entry(tvm, interface, wish.sizes, chosen, threads=threads)
+    text = unit(entry, target, triple, threads=threads)
     with tempfile.TemporaryDirectory(prefix="attnc") as folder:
         made = Path(folder, "unit.ll")
         made.write_text(text, encoding="utf-8")
@@ -85,10 +97,9 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
             loaded = tvm.runtime.load_module(str(made))
             made = made.with_suffix(".o")
             loaded.write_to_file(str(made), "o")
-        if form == "library":
+        if linker is not None:
             library = Path(folder, output.name)
-            machine = triple.partition("-")[0]
-            linked(made, library, wish.symbol, machine, native=wish.triple is None)
+            linker(made, library, wish.symbol)
             made = library
         write_bytes_whole(output, made.read_bytes())
     shown = wish.mcpu or ("this machine's processor" if chosen is None else "")
@@ -96,7 +107,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
 
 
 def _entry(
-    tvm: Any, interface: Interface, chosen: Cpu | None, wish: Wish, system: str
+    tvm: Any, interface: Interface, sizes: Mapping[str, int], chosen: Cpu | None, *, threads: bool
 ) -> tuple[Entry, Any]:
     """The function with its kernels, and the target that they are built for."""
     plan = interface.plan
@@ -104,12 +115,12 @@ def _entry(
     if chosen is not None:
         module._CPU = {**asdict(chosen), "features": frozenset(chosen.features)}
     module._imported()
-    module.T = script(module.T, threads=wish.threads and system != "")
-    known = known_values(plan, {**wish.sizes, **interface.options.static})
+    module.T = script(module.T, threads=threads)
+    known = known_values(plan, {**sizes, **interface.options.static})
     builder = Builder(plan, module, interface.dtype, known)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     whole = builder.whole(kernels)
     builds = [builder(kernel, whole) for kernel in kernels]
-    narrow = import_module("attnc.backends.tvm.script")._narrow
-    entry = Entry(tvm, interface, builds, whole, builder.number, builder.lanes, narrow)
+    helpers = import_module("attnc.backends.tvm.script")
+    entry = Entry(tvm, interface, builds, whole, builder.number, builder.lanes, helpers)
     return entry, module._target()

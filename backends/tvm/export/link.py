@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from attnc.errors import UsageError
 
-CROSS: Final = {
+COMPILERS: Final = ("cc", "gcc", "clang")
+CROSS: Final[Mapping[str, tuple[str, ...]]] = {
     "aarch64": ("aarch64-linux-gnu-gcc",),
     "riscv64": ("riscv64-linux-gnu-gcc",),
     "x86_64": ("x86_64-linux-gnu-gcc",),
@@ -18,49 +21,52 @@ CROSS: Final = {
 """Compilers that link for another machine with Linux, by their usual names."""
 
 
-def linked(unit: Path, output: Path, symbol: str, machine: str, *, native: bool) -> None:
-    """Makes a library of an object; raises `UsageError` where there is no linker for it."""
-    if machine == "wasm32":
-        return _run(
-            [
-                _found(("wasm-ld",), machine),
-                "--no-entry",
-                "--allow-undefined",
-                f"--export={symbol}",
-                "--export=__heap_base",
-                "-o",
-                str(output),
-                str(unit),
-            ]
+@dataclass(frozen=True)
+class Linker:
+    """A program that links, and whether it is a compiler, which knows the libraries of C."""
+
+    path: str
+    kind: str
+
+    @classmethod
+    def of(cls, machine: str, *, native: bool) -> Linker:
+        """The first one that is here; raises `UsageError` if none is."""
+        choices: dict[str, tuple[str, ...]]
+        if machine == "wasm32":
+            choices = {"wasm": ("wasm-ld",)}
+        elif native:
+            choices = {"compiler": COMPILERS, "plain": ("ld",)}
+        else:
+            choices = {"compiler": CROSS.get(machine, ()), "plain": ("ld.lld",)}
+        for kind, names in choices.items():
+            for name in names:
+                found = shutil.which(name)
+                if found is not None:
+                    return cls(found, kind)
+        listed = " or ".join(name for names in choices.values() for name in names)
+        raise UsageError(
+            f"a library for {machine} needs a linker: none of {listed} is here; "
+            "with -o FILE.o the object alone is written"
         )
-    names = ("cc", "gcc", "clang") if native else CROSS.get(machine, ())
-    tool = next((found for n in names if (found := shutil.which(n))), None)
-    with tempfile.TemporaryDirectory(prefix="attnc") as folder:
-        script = Path(folder, "symbols")
-        script.write_text(f"{{ global: {symbol}; local: *; }};\n", encoding="ascii")
-        only = f"--version-script={script}"
-        if tool is not None:
-            return _run(
-                [tool, "-shared", f"-Wl,{only}", "-o", str(output), str(unit), "-lm", "-lpthread"]
-            )
-        plain = ("ld",) if native else ("ld.lld",)
-        wanted = _found(plain, machine, (*names, *plain))
-        return _run([wanted, "-shared", only, "-o", str(output), str(unit)])
 
+    def __call__(self, unit: Path, output: Path, symbol: str) -> None:
+        """Makes a library of an object, of which others see one function."""
+        if self.kind == "wasm":
+            exports = [f"--export={symbol}", "--export=__heap_base"]
+            return self._run(["--no-entry", "--allow-undefined", *exports], unit, output)
+        with tempfile.TemporaryDirectory(prefix="attnc") as folder:
+            script = Path(folder, "symbols")
+            script.write_text(f"{{ global: {symbol}; local: *; }};\n", encoding="ascii")
+            only = f"--version-script={script}"
+            if self.kind == "plain":
+                return self._run(["-shared", only], unit, output)
+            return self._run(["-shared", f"-Wl,{only}"], unit, output, ["-lm", "-lpthread"])
 
-def _found(names: tuple[str, ...], machine: str, shown: tuple[str, ...] = ()) -> str:
-    for name in names:
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    listed = " or ".join(shown or names)
-    raise UsageError(
-        f"a library for {machine} needs a linker: none of {listed} is here; "
-        "with -o FILE.o the object alone is written"
-    )
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UsageError(f"{Path(command[0]).name} cannot link: {done.stderr.strip()[-2000:]}")
+    def _run(
+        self, options: Sequence[str], unit: Path, output: Path, after: Sequence[str] = ()
+    ) -> None:
+        command = [self.path, *options, "-o", str(output), str(unit), *after]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            told = done.stderr.strip()[-2000:]
+            raise UsageError(f"{Path(self.path).name} cannot link: {told}")
