@@ -134,10 +134,10 @@ def compile(  # noqa: A001
     each call. `static` fixes parameters. With `triton`, `target` (cuda:80, cuda:90, cuda:100,
     hip:gfx942) fixes the device, else each call tells (with `tvm` it is llvm, c, opencl, webgpu,
     metal or cuda, and `mcpu` the processor that llvm builds for, as LLVM calls it, else the one at
-    hand), and `nonfinite="exact"` confines what is not
-    finite to those results that read it; `precision="tf32"` multiplies f32 matrices with fewer
-    digits, and faster. Raises `SpecError` for a spec that is not valid, or that
-    the backend cannot print, and `UsageError` for a choice that does not fit it.
+    hand), and `nonfinite="exact"` confines what is not finite to those results that read it;
+    `precision="tf32"` multiplies f32 matrices with fewer digits, and faster. Raises `SpecError` for
+    a spec that is not valid, or that the backend cannot print, and `UsageError` for a choice that
+    does not fit it.
     """
     found = check(text, name)
     device = Device(target, nonfinite, precision, mcpu=mcpu)

@@ -28,7 +28,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="numpy",
         metavar="NAME",
-        help="what to emit: numpy (default), or triton, for GPUs",
+        help="what to emit: numpy (default), triton, for GPUs, or tvm, for CPUs and other devices",
     )
     parser.add_argument(
         "--target",

@@ -13,9 +13,9 @@ SUMMARY: Final = "write a spec as a shared library with a header for C"
 
 EPILOG: Final = """\
 examples:
-  attnc export causal.attn -o libcausal.so --size E=64,F=64
-  attnc export causal.attn -o causal.o --size E=64,F=64 --triple aarch64 --mcpu neoverse-v1
-  cc main.c -L. -lcausal
+  attnc export spec.attn -o libspec.so --size E=64,F=64
+  cc main.c -L. -lspec
+  attnc export spec.attn -o spec.o --size E=64,F=64 --triple aarch64 --mcpu neoverse-v1
 """
 
 
@@ -72,7 +72,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--mattr",
         metavar="+a,-b",
         default="",
-        help="features that the processor has beside (+sve), or lacks (-avx512f)",
+        help="features that the processor has beside (+sve), or lacks (--mattr=-avx512f)",
     )
     group.add_argument(
         "--no-threads",

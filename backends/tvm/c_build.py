@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Helpers that build kernels by way of C; they stand in for those of `build.py` of the same name."""
+"""Helpers that build kernels by way of C, in place of those of `build.py` with the same names."""
 
 import importlib.util
 import re

@@ -12,8 +12,8 @@ from attnc.backends.tvm.export.header import declaration
 from attnc.backends.tvm.export.interface import MEMORY
 
 AROUND: Final = """\
-static inline void *TVMBackendAllocWorkspace(int device, int id, uint64_t size, int code, int bits) {
-  (void)device, (void)id, (void)code, (void)bits;
+static inline void *TVMBackendAllocWorkspace(int device, int id, uint64_t size, int code, int n) {
+  (void)device, (void)id, (void)code, (void)n;
   return malloc(size + 1);
 }
 static inline int TVMBackendFreeWorkspace(int device, int id, void *p) {
