@@ -121,3 +121,26 @@ def test_calls_are_cheap() -> None:
     space["_has"] = lambda feature: (known.pop(feature, None), has(feature))[1]
     space["_vector"] = lambda dtype: 16 if space["_has"]("avx512f") else 4
     assert calls() > found + 50
+
+
+def test_little_work_wakes_no_thread() -> None:
+    """A call with few products is one thread's; afterwards all are there, whatever it raised."""
+    function = made("causal", "tvm_little")
+    space, inputs = function.__globals__, [x[:, :, :90] for x in drawn()]
+    whole = function(*inputs)
+    told: list[tuple[int, int]] = []
+    known: dict[str, Any] = space["_KNOWN"]
+    space["_workers"] = lambda: 2
+    assert "threads" not in known
+    first = function(*(x[:, :1] for x in inputs))
+    configure = known["threads"]
+    known["threads"] = lambda *counts: (told.append(counts), configure(*counts))
+    assert np.array_equal(function(*(x[:, :1] for x in inputs)), first)
+    assert np.array_equal(first, whole[:, :1])
+    assert told == [(1, 1), (1, 0)]
+    function(*inputs)
+    assert len(told) == 2
+    run = space["_crew"](lambda: 1 // 0, 10)
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert told[2:] == [(1, 1), (1, 0)]

@@ -138,6 +138,29 @@ def _built(kernel, *fixed):
     return _BUILT[key]
 
 
+def _crew(kernel, products):
+    """A kernel as it is called: by one thread alone, if so many products of matrices are few.
+
+    They then take less time than until another thread is awake, which the call waits for.
+    """
+    if products >= 2**19 or _workers() == 1 or "forked" in _KNOWN:
+        return kernel
+    if "threads" not in _KNOWN:
+        import tvm_ffi
+
+        _KNOWN["threads"] = tvm_ffi.get_global_func("runtime.config_threadpool")
+    threads = _KNOWN["threads"]
+
+    def call(*arguments):
+        threads(1, 1)  # the first 1 stands for the fast cores
+        try:
+            kernel(*arguments)
+        finally:
+            threads(1, 0)  # all
+
+    return call
+
+
 def _forked():
     """What a process begins with that is a copy of another one, whose threads are not copied.
 

@@ -10,6 +10,7 @@ from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
+from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
 from attnc.ir.printer import PRODUCT
 from attnc.ir.types import Kind
@@ -104,7 +105,9 @@ class Caller(Launcher):
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
         pairs = ["_pairs"] if scope.pairs else []
         types = ", ".join([kernel.name, "_type", "_float", "_lanes", *pairs, *fixed])
-        lines.append(f"_built({types})(")
+        products = work(scope.kernel, lambda size: self.host(size, PRODUCT))
+        lines += laid_out(f"_run = _crew(_built({types}), {products})")
+        lines.append("_run(")
         arguments = [x for line in filled_rows(call) for x in laid_out(line)]
         lines += [INDENT + line for line in arguments]
         lines.append(")")
