@@ -1,4 +1,4 @@
-"""All examples on a device: python -m tests.devices TARGET [NAME...]."""
+"""All examples on a device: python -m tests.on_devices TARGET [NAME...]."""
 
 from __future__ import annotations
 
