@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -81,18 +82,18 @@ def accepts(
 def test_c_calls_a_kernel(tmp_path: Path) -> None:
     """One query, some, and many; any strides, of outputs too; what is wrong is told."""
     run = library(tmp_path, CAUSAL, ".so")
-    for m, n in ((1, 70), (7, 9), (83, 83)):
+    for m, n in ((1, 40), (7, 9), (67, 67)):
         inputs = arrays(m, n)
         found = spread(np.zeros((2, 2, m, 16), np.float32))
         given = {**inputs, "K": spread(inputs["K"])}
         assert run(given, {"O": found}, (2, 2, m, 16, n, 16)) == 0
         assert accepts(CAUSAL, inputs, {}, found), (m, n)
     assert not accepts(CAUSAL, inputs, {}, 1.001 * found)
-    out = {"O": np.zeros((2, 2, 83, 16), np.float32)}
-    assert run({**inputs, "K": None}, out, (2, 2, 83, 16, 83, 16)) == 1
-    assert run(inputs, out, (2, -2, 83, 16, 83, 16)) == 2
-    assert run(inputs, out, (2, 2, 83, 8, 83, 16)) == 3
-    assert run({**inputs, "K": None, "V": None}, out, (2, 2, 83, 16, 0, 16)) == 0
+    out = {"O": np.zeros((2, 2, 67, 16), np.float32)}
+    assert run({**inputs, "K": None}, out, (2, 2, 67, 16, 67, 16)) == 1
+    assert run(inputs, out, (2, -2, 67, 16, 67, 16)) == 2
+    assert run(inputs, out, (2, 2, 67, 8, 67, 16)) == 3
+    assert run({**inputs, "K": None, "V": None}, out, (2, 2, 67, 16, 0, 16)) == 0
     assert not out["O"].any()
 
 
@@ -122,6 +123,18 @@ def test_a_text_in_c(tmp_path: Path) -> None:
     """It compiles without a warning, and computes the same; floats are there with all digits."""
     run = library(tmp_path, SEVERAL, ".c", sizes={"M": 21})
     assert several(run) == (0, True)
+
+
+@needs_c
+def test_numbers_of_a_range_in_c(tmp_path: Path) -> None:
+    """What minima are of is read when they are computed, not when the same was read before."""
+    text = (ROOT / "examples" / "neighbourhood_2d.attn").read_text()
+    run = library(tmp_path, text, ".c")
+    rng = np.random.default_rng(1)
+    inputs = {name: rng.standard_normal((1, 1, 3, 5, 16), np.float32) for name in "QKV"}
+    found = np.zeros((1, 1, 3, 5, 16), np.float32)
+    assert run(inputs, {"O": found}, (1, 1, 3, 5, 16, 16, 4, 2)) == 0
+    assert accepts(text, inputs, {"rows": 4, "columns": 2}, found)
 
 
 @needs_c
@@ -190,6 +203,46 @@ def test_other_machines_run(machine: str, tmp_path: Path) -> None:
     run = library(tmp_path, SEVERAL, ".o", triple=machine, sizes={"M": 21})
     run = Program(tmp_path, run.function, run.library, (tools[0], "-static"), tools[1:])
     assert several(run) == (0, True)
+
+
+NODE: Final = """
+const fs = require("fs");
+const folder = process.argv[2];
+let memory, top;
+const malloc = (size) => {
+  const place = (top + 63) & ~63;
+  top = place + size;
+  while (memory.buffer.byteLength < top) memory.grow(1);
+  return place;
+};
+const env = {malloc, free: () => {}};
+WebAssembly.instantiate(fs.readFileSync(folder + "/it.wasm"), {env}).then(({instance}) => {
+  const found = instance.exports;
+  memory = found.memory;
+  top = found.__heap_base.value;
+  const data = fs.readFileSync(folder + "/in");
+  const [q, k, v, o] = [0, 1, 2, 3].map(() => malloc(data.length / 3));
+  new Uint8Array(memory.buffer, q, data.length).set(data);
+  const sizes = [2n, 2n, 37n, 16n, 37n, 16n];
+  const code = found.causal(q, 0, k, 0, v, 0, o, 0, ...sizes, 1);
+  fs.writeFileSync(folder + "/out", new Uint8Array(memory.buffer, o, data.length / 3));
+  process.exit(code);
+});
+"""
+
+
+def test_webassembly_runs(tmp_path: Path) -> None:
+    lacking = missing("wasm-ld", "node")
+    if lacking is not None:
+        pytest.skip(lacking)
+    sizes = {"E": 16, "F": 16, "M": 37}
+    attnc.export(CAUSAL, tmp_path / "it.wasm", triple="wasm32", sizes=sizes)
+    inputs = arrays(37, 37)
+    (tmp_path / "in").write_bytes(b"".join(a.tobytes() for a in inputs.values()))
+    (tmp_path / "run.js").write_text(NODE)
+    subprocess.run(["node", str(tmp_path / "run.js"), str(tmp_path)], check=True)
+    found = np.frombuffer((tmp_path / "out").read_bytes(), np.float32).reshape(2, 2, 37, 16)
+    assert accepts(CAUSAL, inputs, {}, found)
 
 
 def test_choices_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

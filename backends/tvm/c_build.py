@@ -139,6 +139,11 @@ _SAME_BITS = [
 def _prelude(text):
     """What the text of kernels uses that C does not have."""
     lines = [_AROUND]
+    for name, sign in (("least", "<"), ("most", ">")):
+        for kind, number in _C_NAMES.items():
+            if f"{name}_{kind}(" in text:
+                head = f"static inline {number} {name}_{kind}({number} a, {number} b)"
+                lines.append(f"{head} {{ return a {sign} b ? a : b; }}")
     for pair in _SAME_BITS:
         for to, of in (pair, pair[::-1]):
             if f"as_{to}_{of}(" in text:
@@ -148,8 +153,11 @@ def _prelude(text):
 
 
 def _ready(tvm, function):
-    """A function before it is printed: it says where memory is, around everything; and it has
-    floats by their bits, of which TVM prints seven digits, and casts of bits by functions."""
+    """A function before it is printed: it says where memory is, around everything.
+
+    It has floats by their bits, of which TVM prints seven digits. Casts of bits, minima and maxima
+    are functions: TVM gives operands of these a name, under which it finds what memory held then.
+    """
     import tvm_ffi
 
     of = tvm.tirx
@@ -170,7 +178,12 @@ def _ready(tvm, function):
             return call
         return of.call_pure_extern(to, f"as_{to}_{kind}", call.args[0])
 
-    changes = [(of.FloatImm, exact), (tvm.ir.Call, bits)]
+    def chosen(found):
+        kind = str(found.ty)
+        name = f"{'least' if isinstance(found, of.Min) else 'most'}_{kind}"
+        return of.call_pure_extern(kind, name, found.a, found.b)
+
+    changes = [(of.FloatImm, exact), (tvm.ir.Call, bits), ((of.Min, of.Max), chosen)]
     body = tvm_ffi.structural_map(function.body, changes, order="post")
     body = of.AttrStmt("default", "device_type", of.IntImm("int32", 1), body)
     return function.with_body(of.AttrStmt("default", "device_id", of.IntImm("int32", 0), body))
@@ -179,7 +192,7 @@ def _ready(tvm, function):
 def _of_c(text):
     """A text of TVM's as C has it: without declarations of what is in the prelude."""
     declared = r'#ifdef __cplusplus\nextern "C"\n#endif\nTVM_DLL [\w *]+?\b(\w+)\([^)]*\);\n'
-    own = re.compile(r"claim|as_\w+|[a-z0-9]+f?")
+    own = re.compile(r"claim|(as|least|most)_\w+|[a-z0-9]+f?")
     text = re.sub(declared, lambda m: "" if own.fullmatch(m[1]) else m[0], text)
     return re.sub(r"\n *#pragma unroll.*", "", text)
 

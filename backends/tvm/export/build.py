@@ -86,7 +86,7 @@ def _on_processor(tvm: Any, function: Any) -> Any:
 def joined(text: str, around: str, inner: str) -> str:
     """Kernels, and what stands around them, as one text: all but the function itself is its own."""
     known = set(DECLARED.findall(around))
-    lines = []
+    lines: list[str] = []
     for line in POINTERS.sub("", text.replace("dllexport ", "")).splitlines():
         found = DECLARED.match(line)
         if found is not None and line.startswith("declare") and found[1] in known:

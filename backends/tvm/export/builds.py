@@ -105,7 +105,7 @@ class Builder:
         choices: list[int | None] = [None] if rows is None else [*self._tiles(scope, rows)]
         pairs = [self.module._paired()] if scope.pairs else []
         make: Callable[..., object] = getattr(self.module, kernel.name)
-        builds = []
+        builds: list[Build] = []
         for choice in choices:
             tiles = [
                 choice if axis == rows else self._tile(scope, axis) for axis, _ in kernel.tiles
@@ -127,7 +127,7 @@ class Builder:
         lanes = self.lanes
         if size is not None:
             return [int(_rules()._tile(size, _rules()._few(size, lanes), 64))]
-        return sorted({64, lanes, 1}, reverse=True)
+        return [64, max(lanes, 8), 1]
 
 
 def _rules() -> Any:

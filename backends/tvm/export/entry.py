@@ -36,7 +36,6 @@ class Entry:
     whole: Mapping[Expr, int]
     number: str
     """The type that is computed in."""
-    lanes: int
     script: Any
     """The helpers that kernels are written with."""
     lines: list[Any] = field(default_factory=list[Any])
@@ -139,7 +138,7 @@ class Entry:
     def _variables(self) -> list[Any]:
         types = {"size": "int64", "int": "int64", "float": "float64", "bool": "int32"}
         elements = {t.name: self.interface.element(t) for t in self.interface.tensors}
-        found = []
+        found: list[Any] = []
         for argument in self.interface.arguments:
             match argument.role:
                 case "input" | "output":
@@ -306,12 +305,13 @@ class Entry:
         tirx, scope = self.tirx, builds.kernel.scope
         assert builds.rows is not None
         rows = self._size(scope.axis(builds.rows).size)
-        if tile <= self.lanes:
+        some = builds.all[1].tile or 1
+        if tile <= some:
             return rows * 4 > tile
         others = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
         beside = self._product([self._size(a.size) for a in others])
         count = self.number_of.quotient(rows + (tile - 1), self._whole(tile)) * beside
-        return tirx.And(rows > self._whole(self.lanes), count >= workers)
+        return tirx.And(rows > self._whole(some), count >= workers)
 
     # Outputs without kernels
 

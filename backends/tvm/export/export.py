@@ -122,5 +122,5 @@ def _entry(
     whole = builder.whole(kernels)
     builds = [builder(kernel, whole) for kernel in kernels]
     helpers = import_module("attnc.backends.tvm.script")
-    entry = Entry(tvm, interface, builds, whole, builder.number, builder.lanes, helpers)
+    entry = Entry(tvm, interface, builds, whole, builder.number, helpers)
     return entry, module._target()
