@@ -505,3 +505,14 @@ def test_large_terms_take_no_time(name: str) -> None:
             einsum = next(e for e in facts.cascade.einsums if e.tensor == one.tensor)
             check(one.basis, body(einsum).body, results)
     assert time.process_time() - begun < 2
+
+
+def test_conditions_inside_of_conditions_are_read_alike() -> None:
+    """Whether a term is present depends on a value that has a condition itself."""
+    text = """cascade c(Z[M,N]) -> O[M]:
+    S[m,n] = Z[m,n] where n + m < 4
+    G[m] = max[n](S[m,n])
+    D[m] = sum[n](exp2(S[m,n] - G[m]))
+    O[m] = sum[n](exp2(S[m,n] - G[m]) / D[m] * (S[m,n] - G[m] - log(D[m])))
+"""
+    assert "def c(" in attnc.compile(text, backend="triton")

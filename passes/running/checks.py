@@ -91,12 +91,12 @@ def _indicated(expr: Expr) -> Expr:
     """An expression with what depends on conditions as products with indicators."""
     inner = tuple(_indicated(c) for c in children(expr))
     match expr:
-        case Choice(condition=condition):
-            then, _, other = inner
+        case Choice():
+            then, condition, other = inner
             unless = _indicator(Unary("not", condition))
             return total([product([_indicator(condition), then]), product([unless, other])])
-        case Apply(function="only", arguments=(_, condition)):
-            return product([_indicator(condition), inner[0]])
+        case Apply(function="only"):
+            return product([_indicator(inner[1]), inner[0]])
         case _:
             return rebuild(expr, inner)
 
