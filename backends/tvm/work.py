@@ -14,26 +14,33 @@ FUNCTION: Final = 16
 
 
 def work(kernel: Kernel, factor: Callable[[Expr], str]) -> str:
-    """A product of sizes: about how many products of matrices take as long as the kernel does.
+    """About how many products of matrices take as long as a kernel does; `factor` prints a size."""
+    around, lanes, products = counted(kernel)
+    sizes = [factor(size) for size in around]
+    terms = [" * ".join(map(factor, lane)) for lane in lanes]
+    if products:
+        sizes.append(f"({' + '.join([*terms, str(FUNCTION)])})")
+    elif len(terms) > 1:
+        sizes.append(f"({' + '.join(terms)})")
+    else:
+        sizes += terms
+    return " * ".join(sizes if products else [str(FUNCTION), *sizes])
+
+
+def counted(kernel: Kernel) -> tuple[list[Expr], list[list[Expr]], bool]:
+    """The sizes of what a kernel goes through, of the lanes at each point, and what they do.
 
     All points along parallel and streamed axes count, absent ones as well. At each of them, those
     lanes count along axes that are held whole over which products go, and a function of one number;
-    without products, such a function for each lane of any statement. `factor` prints a size.
+    without products, such a function for each lane of any statement. The last tells which it is.
     """
-    sizes = {a.name: factor(a.size) for a in kernel.axes}
     whole = [a.name for a in kernel.axes if a.kind == "whole"]
     items = list(statements(kernel.body))
     dots = [{*i.axes, *i.over} for i in items if isinstance(i, Dot)]
     lanes = dict.fromkeys(tuple(a for a in whole if a in names) for names in dots or _all(items))
-    terms = [" * ".join(map(sizes.__getitem__, names)) for names in lanes if names]
-    around = [sizes[a.name] for a in kernel.axes if a.kind != "whole"]
-    if dots:
-        around.append(f"({' + '.join([*terms, str(FUNCTION)])})")
-    elif len(terms) > 1:
-        around.append(f"({' + '.join(terms)})")
-    else:
-        around += terms
-    return " * ".join(around if dots else [str(FUNCTION), *around])
+    terms = [[kernel.axis(a).size for a in names] for names in lanes if names]
+    around = [a.size for a in kernel.axes if a.kind != "whole"]
+    return around, terms, bool(dots)
 
 
 def _all(items: Sequence[Statement]) -> list[set[str]]:

@@ -10,6 +10,8 @@ from attnc.backends.signature import FAR
 from attnc.backends.tvm.export.arithmetic import Arithmetic
 from attnc.backends.tvm.export.builds import Builds
 from attnc.backends.tvm.export.interface import BUILT, MEMORY, NULL, SIZE, Interface
+from attnc.backends.tvm.kernel import Printed
+from attnc.backends.tvm.work import FUNCTION, counted
 from attnc.ir.cascade import Constant, Output
 from attnc.ir.expr import Expr
 from attnc.ir.types import Kind
@@ -19,6 +21,9 @@ MOST: Final = 2**29
 
 FRACTIONS: Final = {"float8_e4m3fn": 3, "float8_e5m2": 2}
 """How many digits the fractions of short floats have."""
+
+LITTLE: Final = 2**19
+"""So many products of matrices take less time than it takes to make a thread."""
 
 BYTES: Final = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
@@ -283,7 +288,7 @@ class Entry:
                 given.append(self.number_of.whole(self.values[value]))
         given += [self._size(size) for size in kernel.sizes]
         given += [self.number_of.real(self.number_of(h.value).value) for h in kernel.hoists]
-        given.append(workers)
+        given.append(self._crew(kernel, workers))
         chosen: Any = None
         for build in reversed(builds.all):
             name = self.tvm.ir.GlobalVar(f"k{number}_{build.tile or ''}".rstrip("_"))
@@ -299,6 +304,24 @@ class Entry:
             else:
                 chosen = self._chosen(self._many(builds, build.tile or 1, workers), lines, chosen)
         self.lines.append(chosen)
+
+    def _crew(self, kernel: Printed, workers: Any) -> Any:
+        """How many threads are worth making: the caller's alone, where there is little to do."""
+        around, lanes, products = counted(kernel.scope.kernel)
+        real = self.number_of.real
+        each = sum((self._real_product(lane) for lane in lanes), real(self._whole(0)))
+        if products:
+            each = each + real(self._whole(FUNCTION))
+        else:
+            each = (each if lanes else real(self._whole(1))) * real(self._whole(FUNCTION))
+        enough = self._real_product(around) * each >= real(self._whole(LITTLE))
+        return self._let("crew", self.tirx.Select(enough, workers, self._whole(1)))
+
+    def _real_product(self, sizes: list[Expr]) -> Any:
+        found = self.number_of.real(self._whole(1))
+        for size in sizes:
+            found = found * self.number_of.real(self._size(size))
+        return found
 
     def _many(self, builds: Builds, tile: int, workers: Any) -> Any:
         """Whether there are rows enough for a tile, and then a program for each thread."""
