@@ -14,10 +14,11 @@ from attnc.passes.algebra.program import Names
 from attnc.passes.running.build import added
 from attnc.passes.running.derive import Refusal
 from attnc.passes.tiling.dead import without_dead
+from attnc.passes.tiling.groups import Group
 from attnc.passes.tiling.kernel import KernelBuilder
 from attnc.passes.tiling.loop import Late
 from attnc.passes.tiling.partition import Partition, partition
-from attnc.passes.tiling.split import can_split, split
+from attnc.passes.tiling.split import Cut, can_split, in_length, in_number, split
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,28 @@ def fuse(
     facts: Facts,
     sizes: Mapping[str, int] | None = None,
     pieces: Mapping[str, int] | None = None,
+    points: int | None = None,
 ) -> Fused:
     """The plan of a cascade whose reductions are Einsums of their own.
 
     `sizes` are those at which costs are compared. A kernel that streams one of the variables in
-    `pieces` goes through it in so many pieces, and another merges them. Raises `NotLowered` for
-    what tiles cannot do.
+    `pieces` goes through it in so many pieces, and another merges them; with `points`, so does each
+    that can be split, in pieces of so many points. Raises `NotLowered` for what tiles cannot do.
     """
     late: list[Refusal] = []
     while True:
         parts = partition(facts, sizes, late)
         whole = replace(facts, variables=parts.variables, types=parts.types)
         try:
-            fused = Fused(_plan(whole, parts, pieces or {}), parts)
+            fused = Fused(_plan(whole, parts, pieces or {}, points), parts)
             return replace(fused, split=frozenset(fused.can_split) & (pieces or {}).keys())
         except Late as found:
             late.append(Refusal(found.tensor, found.term, str(found)))
 
 
-def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int]) -> Plan:
+def _plan(
+    facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int | None
+) -> Plan:
     cascade = facts.cascade
     names = Names(cascade)
     storage = _storage(facts, parts, names)
@@ -70,11 +74,11 @@ def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int]) -> Plan:
     left: list[Buffer] = []
     for i, group in enumerate(parts.groups):
         builder = KernelBuilder(facts, group, storage)
-        number = pieces.get(group.over[0]) if can_split(group) else None
-        if number is None:
+        cut = _cut(facts, group, pieces, points)
+        if cut is None:
             kernels.append(builder.build(f"k{i}"))
             continue
-        found = split(facts, group, number, names)
+        found = split(facts, group, cut, names)
         kernels += builder.build_split(f"k{i}", found)
         left += found.buffers
     lets = tuple(
@@ -97,6 +101,18 @@ def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int]) -> Plan:
         tuple(map(without_dead, kernels)),
         _bound(facts, (*(x.value for x in lets), *requires)),
     )
+
+
+def _cut(
+    facts: Facts, group: Group, pieces: Mapping[str, int], points: int | None
+) -> Cut | None:
+    """How the stream of a group is cut, if it is."""
+    if not can_split(group):
+        return None
+    size = facts.variables[group.over[0]]
+    if group.over[0] in pieces:
+        return in_number(size, pieces[group.over[0]])
+    return None if points is None else in_length(size, points)
 
 
 def _storage(facts: Facts, parts: Partition, names: Names) -> dict[str, str]:

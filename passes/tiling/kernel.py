@@ -14,7 +14,7 @@ from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.groups import Group
 from attnc.passes.tiling.loop import LoopBuilder
 from attnc.passes.tiling.lower import Block, Scope
-from attnc.passes.tiling.merge import MergeBuilder
+from attnc.passes.tiling.merge import MergeBuilder, Parts
 from attnc.passes.tiling.observers import combined, looked_along, observers
 from attnc.passes.tiling.presence import Valued
 from attnc.passes.tiling.recurrence import RecurrenceBuilder
@@ -47,14 +47,15 @@ class KernelBuilder:
         partial = replace(self, facts=found.facts, group=found.group)
         partial.order = (found.piece, *(v for v in partial._order() if v != found.piece))
         scope = Scope(found.facts, partial.order, storage=self.storage)
-        body = partial_body(found, scope)
+        body, told = partial_body(found, scope)
         first = Kernel(f"{name}_parts", partial._axes(), tuple(body))
         self.facts = found.facts
         self.group = replace(self.group, over=(found.piece,))
         self.order = self._order()
         scope = Scope(self.facts, self.order, storage=self.storage)
         before, einsums = Block(scope), {e.tensor: e for e in self.group.results}
-        loop = MergeBuilder(scope, before, found.piece, einsums, self.group.forms, found.parts)
+        parts = Parts(found.parts, told)
+        loop = MergeBuilder(scope, before, found.piece, einsums, self.group.forms, parts)
         return first, Kernel(name, self._axes(), tuple(self._around(scope, before, loop)))
 
     def _stream(self) -> list[Statement]:

@@ -9,6 +9,7 @@ carries a state from round to round, and added.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from attnc.ir.cascade import Einsum
 from attnc.ir.expr import Binary, Compare, Expr, Name, Var
@@ -25,8 +26,16 @@ PIECE = "''"
 """What marks the results of a piece."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The buffers of each tensor's state, and that which says whether it is present."""
+
+    states: Mapping[str, Sequence[str]]
+    told: Mapping[str, str]
+
+
 class MergeBuilder(LoopBuilder):
-    """Builds the loop over pieces; `parts` are the buffers of each tensor's state."""
+    """Builds the loop over pieces."""
 
     def __init__(
         self,
@@ -35,10 +44,11 @@ class MergeBuilder(LoopBuilder):
         piece: str,
         einsums: Mapping[str, Einsum],
         forms: Sequence[Running],
-        parts: Mapping[str, Sequence[str]],
+        parts: Parts,
     ) -> None:
         super().__init__(scope, outside, (piece,), einsums, forms)
         self.parts = parts
+        self.present: dict[str, Expr] = {}
         self.block.volatile |= {f"{n}{PIECE}" for n in self.names}
         self.of_piece: Callable[[Expr], Expr] = renamed(self.names, PIECE)
 
@@ -48,9 +58,9 @@ class MergeBuilder(LoopBuilder):
     def _step(self, form: Running) -> dict[str, Expr]:
         state = self.states[form.tensor]
         found: dict[str, Expr] = {}
-        tiles = [self._loaded(form, name) for name in self.parts[form.tensor]]
         always = isinstance(form, Plain) and form.op in ("count", "any", "all")
         here = TRUE if always else self._present(form)
+        tiles = [self._loaded(form, name) for name in self.parts.states[form.tensor]]
         where = both(self.scope.valid(self.over), here)
         self._see(state, self.over, where, found)
         piece = self._result(self.block, form, tiles, here, PIECE)
@@ -103,12 +113,13 @@ class MergeBuilder(LoopBuilder):
 
     def _present(self, form: Running) -> Expr:
         """Whether a piece had a point of a reduction."""
-        name = self.parts[form.tensor][0]
-        order = (self.over[0], *self.einsums[form.tensor].variables)
-        axes = tuple(v for v in self.scope.order if v in order)
-        tile = self.block.new(f"{name.lower()}_here", axes, Kind.BOOL)
-        index = tuple(Var(v) for v in order)
-        self.block.statements.append(
-            Load(tile, axes, Kind.BOOL, f"{name}?", index, self.scope.valid(axes))
-        )
-        return Name(tile)
+        name = self.parts.told[form.tensor]
+        if name not in self.present:
+            owner = next(t for t, parts in self.parts.states.items() if name in parts)
+            order = (self.over[0], *self.einsums[owner].variables)
+            axes = tuple(v for v in self.scope.order if v in order)
+            tile = self.block.new(f"{name.lower()}_here", axes, Kind.BOOL)
+            index, valid = tuple(Var(v) for v in order), self.scope.valid(axes)
+            self.block.statements.append(Load(tile, axes, Kind.BOOL, f"{name}?", index, valid))
+            self.present[name] = Name(tile)
+        return self.present[name]

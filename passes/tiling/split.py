@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 from attnc.ir.cascade import Einsum, Slot
 from attnc.ir.expr import Apply, Arg, Binary, Compare, Expr, Int, Name, Read, Reduce, Var
 from attnc.ir.facts import Dimension, Facts, TensorInfo
-from attnc.ir.tiles import Buffer, Loop, Range, Statement, Store
+from attnc.ir.tiles import Buffer, Range, Statement, Store
 from attnc.ir.types import Kind, Type
 from attnc.ir.walk import children, rebuild
 from attnc.passes.running.derive import Extreme, Plain, Running, Sum
@@ -28,6 +28,29 @@ ALWAYS: Final = ("count", "any", "all")
 
 
 @dataclass(frozen=True)
+class Cut:
+    """How a stream is cut: into so many pieces of so many points, the last of which may be short.
+
+    `solved`: loops go through all of the stream until predicates tell which part of it is theirs.
+    That takes points that are a number, and tells the tiles of a piece in which all lanes count.
+    """
+
+    number: Expr
+    points: Expr
+    solved: bool = False
+
+
+def in_number(size: Expr, number: int) -> Cut:
+    """A stream in so many pieces."""
+    return Cut(Int(number), Apply("ceildiv", (size, Int(number))))
+
+
+def in_length(size: Expr, points: int) -> Cut:
+    """A stream in pieces of so many points."""
+    return Cut(Apply("ceildiv", (size, Int(points))), Int(points), solved=True)
+
+
+@dataclass(frozen=True)
 class Split:
     """A group in pieces: the group of one piece, and what the pieces leave.
 
@@ -35,6 +58,7 @@ class Split:
     """
 
     piece: str
+    cut: Cut
     group: Group
     facts: Facts
     parts: Mapping[str, tuple[str, ...]]
@@ -47,11 +71,12 @@ def can_split(group: Group) -> bool:
     return bool(group.over) and group.steps is None and not group.rows and not ordered
 
 
-def split(facts: Facts, group: Group, pieces: int, names: Callable[[str], str]) -> Split:
-    """A group in so many pieces; `names` gives names that are not in use."""
+def split(facts: Facts, group: Group, cut: Cut, names: Callable[[str], str]) -> Split:
+    """A group in pieces; `names` gives names that are not in use."""
     piece = _variable(facts)
-    facts = replace(facts, variables={**facts.variables, piece: Int(pieces)})
-    move = _Move(facts, group.over[0], piece, frozenset(e.tensor for e in group.results))
+    facts = replace(facts, variables={**facts.variables, piece: cut.number})
+    results = frozenset(e.tensor for e in group.results)
+    move = _Move(facts, group.over[0], piece, cut.points, results)
     apart = tuple(map(move.einsum, group.results))
     forms = tuple(map(move.form, group.forms))
     parts: dict[str, tuple[str, ...]] = {}
@@ -69,37 +94,33 @@ def split(facts: Facts, group: Group, pieces: int, names: Callable[[str], str]) 
                 tensors={**facts.tensors, name: info},
             )
     one = Group(group.over, apart, forms)
-    return Split(piece, one, facts, parts, tuple(buffers))
+    return Split(piece, cut, one, facts, parts, tuple(buffers))
 
 
-def partial_body(found: Split, scope: Scope) -> list[Statement]:
-    """The loop over the points of a piece, and the stores of its states."""
+def partial_body(found: Split, scope: Scope) -> tuple[list[Statement], dict[str, str]]:
+    """The loop over the points of a piece, and the stores of its states.
+
+    And for each result the buffer that says whether it is present: one for all that are alike.
+    """
     group, piece = found.group, found.piece
     before, after = Block(scope), Block(scope)
     loop = LoopBuilder(scope, before, group.over, {e.tensor: e for e in group.results}, group.forms)
     statement = loop.build((), lambda _, __: ())
-    size, of = scope.size(group.over[0]), length(scope.facts, group.over[0], piece)
-    low = Binary("*", Apply("low", (Var(piece),)), of)
-    end = Binary("*", Binary("+", Apply("high", (Var(piece),)), Int(1)), of)
-    whole = Range(low, Apply("min", (size, end)))
+    if not found.cut.solved:
+        size, of = scope.size(group.over[0]), found.cut.points
+        low = Binary("*", Apply("low", (Var(piece),)), of)
+        end = Binary("*", Binary("+", Apply("high", (Var(piece),)), Int(1)), of)
+        statement = replace(statement, ranges=(Range(low, Apply("min", (size, end))),))
+    told = _tellers(found, {name: state.seen for name, state in loop.states.items()})
     for form, einsum in zip(group.forms, group.results, strict=True):
         state = loop.states[form.tensor]
         always = isinstance(form, Plain) and form.op in ALWAYS
         for name, tile in zip(found.parts[form.tensor], state.tiles, strict=True):
             index = tuple(Var(v) for v in einsum.variables)
-            here: Expr = TRUE if always else Name(state.seen)
+            here: Expr = Name(state.seen) if told[form.tensor] == name and not always else TRUE
             guard = scope.valid(einsum.variables)
             after.statements.append(Store(name, index, Name(tile), here, 0, guard))
-    return [*before.statements, _ranged(statement, whole), *after.statements]
-
-
-def length(facts: Facts, variable: str, piece: str) -> Expr:
-    """The number of points of a piece."""
-    return Apply("ceildiv", (facts.variables[variable], facts.variables[piece]))
-
-
-def _ranged(loop: Loop, whole: Range) -> Loop:
-    return replace(loop, ranges=(whole,))
+    return [*before.statements, statement, *after.statements], told
 
 
 def _variable(facts: Facts) -> str:
@@ -109,6 +130,16 @@ def _variable(facts: Facts) -> str:
     return name
 
 
+def _tellers(found: Split, seen: Mapping[str, str]) -> dict[str, str]:
+    """For each result the buffer whose presence is its own: of those seen alike, the smallest."""
+    variables = {e.tensor: set(e.variables) for e in found.group.results}
+    told: dict[str, str] = {}
+    for tensor in variables:
+        alike = [t for t in variables if seen[t] == seen[tensor] and variables[t] <= variables[tensor]]
+        told[tensor] = found.parts[min(alike, key=lambda t: len(variables[t]))][0]
+    return told
+
+
 @dataclass(frozen=True)
 class _Move:
     """Makes reductions over a stream those over one piece of it, the pieces being a rank."""
@@ -116,6 +147,7 @@ class _Move:
     facts: Facts
     variable: str
     piece: str
+    points: Expr
     results: frozenset[str]
 
     def einsum(self, einsum: Einsum) -> Einsum:
@@ -137,7 +169,7 @@ class _Move:
 
     def own(self, expr: Expr) -> Expr:
         """An expression at the points of a piece."""
-        of = length(self.facts, self.variable, self.piece)
+        of = self.points
         low = Binary("*", Var(self.piece), of)
         high = Binary("*", Binary("+", Var(self.piece), Int(1)), of)
         at = Var(self.variable)
