@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends import BACKENDS, DEVICES, LISTS
+from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES
 from attnc.backends.options import DTYPES, TARGETS, Options
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
@@ -215,13 +215,16 @@ def _for_device(
 ) -> str:
     from attnc.backends.refused import NotPrinted
     from attnc.passes.tiling.lower import NotLowered
-    from attnc.planning import explained, refused, unprinted
+    from attnc.planning import explained, in_pieces, refused, unprinted
 
     source = source or Source("cascade", printer.cascade(facts.cascade))
     try:
         exact, lists = device.nonfinite == "exact", backend in LISTS
         plan, notes = explained(facts, device.sizes, exact=exact, lists=lists)
-        return DEVICES[backend](plan, options, notes)
+        pieces = None
+        if backend in PIECES and options.target in (None, "llvm"):
+            pieces = in_pieces(facts, device.sizes, exact=exact)
+        return DEVICES[backend](plan, options, notes, pieces)
     except NotLowered as error:
         raise refused(error, source) from None
     except NotPrinted as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from attnc.backends.refused import NotPrinted
 from attnc.compilation import algebra, tiling
@@ -15,6 +16,11 @@ from attnc.passes.running.show import described
 from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.pipeline import RANGED, for_devices
+
+
+POINTS: Final = 512
+"""Points of a piece of a stream: so many that merging costs little beside them, and so few that
+threads have a piece each where streams are long. Tiles divide it."""
 
 
 def planned(
@@ -69,6 +75,16 @@ def explained(
         term = printer.expression(refusal.term)
         lines += ["", f"Another pass for {refusal.tensor}: {term}: {refusal.reason}"]
     return tiling(fused.plan, for_devices(exact=exact, lists=lists)), "\n".join(lines)
+
+
+def in_pieces(
+    facts: Facts, sizes: Mapping[str, int] | None = None, *, exact: bool = False
+) -> Plan | None:
+    """The plan for a device whose streams go in pieces, which others merge; None if none can."""
+    fused = fuse(algebra(facts, at_sizes(sizes or {})), sizes, points=POINTS)
+    if not fused.can_split:
+        return None
+    return tiling(fused.plan, for_devices(exact=exact, lists=False))
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

@@ -10,8 +10,9 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 
 Emit = Callable[[Facts, Options], str]
-EmitPlan = Callable[[Plan, Options, str], str]
-"""A plan, options, and notes for the head of the module."""
+EmitPlan = Callable[[Plan, Options, str, Plan | None], str]
+"""A plan, options, notes for the head of the module, and a plan of the same whose streams go in
+pieces, if there is one and the backend has use for it."""
 
 
 def _numpy(facts: Facts, options: Options) -> str:
@@ -20,16 +21,16 @@ def _numpy(facts: Facts, options: Options) -> str:
     return emit(facts, options)
 
 
-def _triton(plan: Plan, options: Options, notes: str) -> str:
+def _triton(plan: Plan, options: Options, notes: str, _: Plan | None) -> str:
     from attnc.backends.triton.emit import emit_plan
 
     return emit_plan(plan, options, notes)
 
 
-def _tvm(plan: Plan, options: Options, notes: str) -> str:
+def _tvm(plan: Plan, options: Options, notes: str, pieces: Plan | None) -> str:
     from attnc.backends.tvm.emit import emit_plan
 
-    return emit_plan(plan, options, notes)
+    return emit_plan(plan, options, notes, pieces)
 
 
 BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
@@ -37,6 +38,9 @@ BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
 
 DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton, "tvm": _tvm}
 """Those that print its plan."""
+
+PIECES: Final = frozenset(("tvm",))
+"""Those whose modules have kernels for few rows, which go through streams in pieces."""
 
 LISTS: Final = frozenset(("triton",))
 """Those whose loops go through lists of tiles, which kernels before make."""

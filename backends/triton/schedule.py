@@ -54,10 +54,10 @@ SCATTERED: Final = 8
 """How many times more a load costs whose neighbours in memory are not loaded with it."""
 
 
-def _cheapest(context: Context) -> frozenset[str]:
-    """The parallel and streamed axes that are tiled at the least cost."""
+def _cheapest(context: Context, points: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The parallel and streamed axes that are tiled at the least cost, which those are not."""
     kernel = context.kernel
-    free = [a.name for a in kernel.axes if a.kind in ("par", "stream")]
+    free = [a.name for a in kernel.axes if a.kind in ("par", "stream") and a.name not in points]
     best: tuple[float, tuple[int, ...], tuple[str, ...]] | None = None
     for count in range(min(len(free), 4) + 1):
         for chosen in combinations(free, count):
@@ -71,8 +71,8 @@ def _cheapest(context: Context) -> frozenset[str]:
     return frozenset(best[2]) if best else frozenset()
 
 
-def tiled(context: Context) -> frozenset[str]:
-    """The parallel and streamed axes that are tiled.
+def tiled(context: Context, points: frozenset[str] = frozenset()) -> frozenset[str]:
+    """The parallel and streamed axes that are tiled, but for those of `points`.
 
     Those whose tiles have a size that kernels share are, if they are in the one it is chosen for.
     Of axes whose points are tiles of others, which are few, those that run in parallel are not.
@@ -82,7 +82,7 @@ def tiled(context: Context) -> frozenset[str]:
     if all(a.tile or _of_tiles(plan, a) for a in kernel.axes):
         found = {a.name for a in kernel.axes if not a.tile and a.kind == "stream"}
     else:
-        found = set(_cheapest(context))
+        found = set(_cheapest(context, points))
     for name, tile in own.items():
         last, axis = last_with(plan, tile)
         if last != kernel:

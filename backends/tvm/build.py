@@ -116,6 +116,12 @@ def _few(size, lanes):
     return lanes if size * 4 > lanes else 1
 
 
+def _few_rows(rows, others, lanes):
+    """Whether rows are few, so that vectors do not go along them, and what is streamed is taken in
+    pieces; `others`: programs beside them. It is told by sizes alone, for the sake of bits."""
+    return 0 < rows and (rows * 2 <= lanes or (rows <= lanes * 4 and others < 4))
+
+
 def _shared(size, most, others):
     """The most that tiles shall have so that each thread finds one; `others`: tiles beside them."""
     while most > 1 and 0 < -(-int(size) // most) * int(others) < _workers():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from attnc.backends.library import helpers
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
 from attnc.backends.tvm.cpus import cpu
-from attnc.backends.tvm.kernel import printed
-from attnc.backends.tvm.launch import Caller
-from attnc.ir.tiles import Plan
+from attnc.backends.tvm.kernel import Printed, printed
+from attnc.backends.tvm.launch import Caller, rows_of_pieces
+from attnc.ir.tiles import Load, Plan, Store
+from attnc.ir.tiles_walk import statements
 from attnc.passes.tiling.counted import Counted
 
 MODULES: Final = (
@@ -46,11 +48,12 @@ FORKED: Final = (
 )
 
 
-def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
+def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None = None) -> str:
     """The text of a module with one function named as the plan.
 
     It imports numpy and tvm. Tensors, of torch or NumPy, come in declared order, parameters by
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
+    `pieces` is a plan of the same whose streams are in pieces, for calls with few rows.
     """
     plan = Counted()(plan)
     if options.target not in (None, "llvm", "c"):
@@ -59,6 +62,12 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
         return emit_device(plan, options, notes)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     caller = Caller(plan, options, [], built=kernels)
+    if pieces is not None:
+        pieces = Counted()(pieces)
+        if rows_of_pieces(plan, kernels, pieces):
+            few = list(_in_pieces(plan, pieces))
+            caller.few = Caller(pieces, options, [], names=caller.names, built=few)
+            kernels = [*kernels, *few]
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     inside = helpers("attnc.backends.tvm", "script.py", bodies)
@@ -102,6 +111,18 @@ def emit_plan(plan: Plan, options: Options, notes: str = "") -> str:
         parts += ["", "", helper]
     parts += ["", "", *FORKED]
     return "\n".join(parts) + "\n"
+
+
+def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
+    """The kernels of a plan in pieces; those that leave pieces, and merge them, for few rows."""
+    left = {b.name for b in pieces.buffers} - {b.name for b in plan.buffers}
+    for i, kernel in enumerate(pieces.kernels):
+        used = {
+            s.tensor.removesuffix("?")
+            for s in statements(kernel.body)
+            if isinstance(s, Load | Store)
+        }
+        yield printed(pieces, kernel, f"_few{i}", few=bool(used & left))
 
 
 def _is_defined(helper: str, names: set[str]) -> bool:

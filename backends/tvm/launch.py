@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnc.backends.names import Names
@@ -13,6 +14,8 @@ from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
 from attnc.ir.printer import PRODUCT
+from attnc.ir.tiles import Buffer, Load, Plan
+from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind
 
 KINDS = {
@@ -30,6 +33,8 @@ class Caller(Launcher):
     """Prints the wrapper of a plan's kernels."""
 
     built: list[Printed] = field(default_factory=list[Printed])
+    few: Caller | None = None
+    """Of the kernels for few rows."""
 
     def _handed(self) -> list[str]:
         tensors = [self.tensor(i.name) for i in self.plan.inputs]
@@ -54,20 +59,49 @@ class Caller(Launcher):
                 continue
             made = f"_empty(_like, {self._shape(output.name)}, {dtype_of(output)})"
             lines.append(f"{self.tensor(output.name)} = {made}")
-        for buffer in self.plan.buffers:
-            shape = self._shape(buffer.name)
-            lines.append(
-                f"{self.tensor(buffer.name)} = _empty(_like, {shape}, {KINDS[buffer.kind]})"
-            )
-            if buffer.presence == "byte":
-                lines.append(f'{self.tensor(buffer.name + "?")} = _empty(_like, {shape}, "bool")')
+        lines += self._rooms(self.plan.buffers, {})
         lines += self._nothing()
         lines.append("_lanes = _vector(_float)")
         if any(k.scope.pairs for k in self.built):
             lines.append("_pairs = _paired()")
+        if self.few is not None:
+            lines += self._of_few(self.few)
         for kernel in self.built:
             lines += ["", *self._call_of(kernel)]
         return [*lines, "", self._returned()]
+
+    def _of_few(self, few: Caller) -> list[str]:
+        """What runs where rows are few: kernels in pieces."""
+        rows = rows_of_pieces(self.plan, self.built, few.plan)
+        sizes = [
+            f"_few_rows({self.host(k.scope.axis(axis).size)}, {self._beside(k.scope)}, _lanes)"
+            for k, axis in rows
+        ]
+        known = {b.name: b.presence for b in self.plan.buffers}
+        lines = [
+            f"{few.value(x.name)} = {few.host(x.value)}"
+            for x in few.plan.lets
+            if x.name not in self.facts.values
+        ]
+        lines += few._rooms(few.plan.buffers, known)
+        if few.plan.given != self.plan.given:
+            lines += few._nothing()
+        for kernel in few.built:
+            lines += ["", *few._call_of(kernel)]
+        lines += ["", few._returned()]
+        return ["", f"if {' and '.join(sizes)}:", *(INDENT + x if x else x for x in lines)]
+
+    def _rooms(self, buffers: Sequence[Buffer], known: Mapping[str, str]) -> list[str]:
+        """The lines that make room for what is between kernels, but for what is `known`."""
+        lines: list[str] = []
+        for buffer in buffers:
+            shape = self._shape(buffer.name)
+            if buffer.name not in known:
+                made = f"_empty(_like, {shape}, {KINDS[buffer.kind]})"
+                lines.append(f"{self.tensor(buffer.name)} = {made}")
+            if buffer.presence == "byte" and known.get(buffer.name) != "byte":
+                lines.append(f'{self.tensor(buffer.name + "?")} = _empty(_like, {shape}, "bool")')
+        return lines
 
     def _empties(self) -> list[str]:
         return [
@@ -103,8 +137,8 @@ class Caller(Launcher):
         call += [self._hoisted(a.value) for a in kernel.hoists]
         call.append("_workers()")
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
-        pairs = ["_pairs"] if scope.pairs else []
-        types = ", ".join([kernel.name, "_type", "_float", "_lanes", *pairs, *fixed])
+        told = [*(["_pairs"] if scope.pairs else []), *self._dense(kernel), *fixed]
+        types = ", ".join([kernel.name, "_type", "_float", "_lanes", *told])
         products = work(scope.kernel, lambda size: self.host(size, PRODUCT))
         lines += laid_out(f"_run = _crew(_built({types}), {products})")
         lines.append("_run(")
@@ -113,10 +147,42 @@ class Caller(Launcher):
         lines.append(")")
         return lines
 
+    def _dense(self, kernel: Printed) -> list[str]:
+        """Whether tensors of which vectors are read have them next to each other in memory."""
+        if not kernel.scope.few:
+            return []
+        steps = (f"_steps({self.tensor(t)})[{rank}] == 1" for t, rank in kernel.dense.items())
+        return [" and ".join(steps) or "True"]
+
     def _beside(self, scope: LaneScope) -> str:
         """How many programs there are at each tile."""
         points = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
         return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
+
+
+def rows_of_pieces(
+    plan: Plan, built: Sequence[Printed], few: Plan
+) -> list[tuple[Printed, str]]:
+    """The kernels of a plan that another one has in pieces, with their axes of rows.
+
+    Only those are taken whose products go along rows; nothing, if there is none.
+    """
+    old = {b.name for b in plan.buffers}
+    left = {b.name for b in few.buffers if b.name not in old}
+    merging = {
+        k.name
+        for k in few.kernels
+        for s in statements(k.body)
+        if isinstance(s, Load) and s.tensor.removesuffix("?") in left
+    }
+    found: list[tuple[Printed, str]] = []
+    for kernel in built:
+        scope = kernel.scope
+        along = {a for m in scope.products.matrices.values() for a in (m.rows, m.columns)}
+        if scope.kernel.name in merging and scope.vector is not None and scope.vector in along:
+            if scope.axis(scope.vector).kind == "par":
+                found.append((kernel, scope.vector))
+    return found
 
 
 def dtype_of(output: Output) -> str:

@@ -23,7 +23,27 @@ define {number} @total({vector} %x) alwaysinline {{
   %sum = call reassoc {number} {add}({number} -0.0, {vector} %x)
   ret {number} %sum
 }}
-"""
+{_lane_sums(vector, lanes)}"""
+
+
+def _lane_sums(vector, lanes):
+    """Of so many vectors as one has lanes, a vector of the sums of their lanes."""
+    held = [f"%v{i}" for i in range(lanes)]
+    lines = [f"define {vector} @sums({', '.join(f'{vector} {v}' for v in held)}) alwaysinline {{"]
+    while len(held) > 1:
+        pairs = list(zip(held[::2], held[1::2]))
+        held = []
+        for a, b in pairs:
+            name = f"%s{len(lines)}"
+            for first in (0, 1):
+                mask = ", ".join(f"i32 {2 * i + first}" for i in range(lanes))
+                lines.append(
+                    f"  {name}_{first} = shufflevector {vector} {a}, {vector} {b}, "
+                    f"<{lanes} x i32> <{mask}>"
+                )
+            lines.append(f"  {name} = fadd {vector} {name}_0, {name}_1")
+            held.append(name)
+    return "\n".join([*lines, f"  ret {vector} {held[0]}", "}"]) + "\n"
 
 
 def _native_pairs(paired, lanes):
@@ -216,10 +236,13 @@ def _pow(x, y):
 
 def _wide(x, dtype):
     """An element of a tensor in the type that is computed in; bf16 is stored as its 16 bits."""
-    if _kind(x) == "uint16":
-        bits = T.shift_left(T.Cast("uint32", x), T.Cast("uint32", 16))
-        x = T.reinterpret("float32", bits)
-    return T.Cast(dtype, x)
+    lanes = _kind(x)[6:] if _kind(x).startswith("uint16") else None
+    if lanes is not None:
+        sixteen = T.Cast("uint32", 16)
+        sixteen = T.broadcast(sixteen, int(lanes[1:])) if lanes else sixteen
+        x = T.reinterpret(f"float32{lanes}", T.shift_left(T.Cast(f"uint32{lanes}", x), sixteen))
+    kind, _, lanes = _kind(x).partition("x")
+    return x if kind == dtype else T.Cast(f"{dtype}x{lanes}" if lanes else dtype, x)
 
 
 def _from_f8e4m3(x, dtype):
@@ -810,3 +833,120 @@ def _along(c, a, b, rows, inner, j, lanes, dtype, start):
             for i in range(high):
                 x = c[row * high + i, j] + a(row * high + i, k) * b[k, j]
                 T.buffer_store(c, x, [row * high + i, j])
+
+
+def _width(size, lanes):
+    """How many lanes along a tile make a vector: the most that divide it."""
+    return next(w for w in (lanes, lanes // 2, lanes // 4, 2, 1) if w and size % w == 0)
+
+
+def _ramp(start, width):
+    """Neighbouring lanes; one is no vector."""
+    return T.ramp(start, 1, width) if width > 1 else start
+
+
+def _plus(a, b):
+    """A sum."""
+    return a + b
+
+
+def _times(a, b):
+    """A product."""
+    return a * b
+
+
+def _some(a, b):
+    """Whether one of two truths holds, which have a byte each."""
+    return T.Cast("int8", T.Or(a != 0, b != 0))
+
+
+def _every(a, b):
+    """Whether both of two truths hold, which have a byte each."""
+    return T.Cast("int8", T.And(a != 0, b != 0))
+
+
+def _across(buffer, index, width, combine):
+    """What the lanes of a vector are together."""
+    while width > 1:
+        width //= 2
+        with _each(width) as lane:
+            found = combine(buffer[(*index, lane)], buffer[(*index, lane + width)])
+            T.buffer_store(buffer, found, [*index, lane])
+    return buffer[(*index, 0)]
+
+
+def _high(rows):
+    """How many of few rows are computed at once."""
+    return next((r for r in (4, 3, 2, *range(min(rows, 8), 4, -1)) if rows % r == 0), 1)
+
+
+def _inner(c, a, b, rows, columns, inner, lanes, dtype, begin):
+    """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b(j, k)`, vectors going along `k`.
+
+    As many sums are kept in registers as a vector has lanes; what their lanes are together makes
+    one vector.
+    """
+    high = _high(rows)
+    wide = next(w for w in (16, 8, 4, 2, 1) if w * high <= max(lanes, high) and columns % w == 0)
+    zero = T.broadcast(T.Cast(dtype, 0), lanes)
+    with T.serial(rows // high) as row, T.serial(columns // wide) as column:
+        i, j = row * high, column * wide
+        held = _held(high * wide, 1, lanes, dtype)
+        for part in range(inner // lanes):
+            k = T.ramp(part * lanes, 1, lanes)
+            x = [T.bind(a(i + r, k)) for r in range(high)]
+            for w in range(wide):
+                y = T.bind(b(j + w, k))
+                for r in range(high):
+                    one = held[r * wide + w]
+                    _keep(one, 0, x[r] * y + _nth(one, 0, lanes) if part else x[r] * y, lanes)
+        (found,) = _held(1, -(-high * wide // lanes), lanes, dtype)
+        if inner >= lanes:
+            sums = [_nth(one, 0, lanes) for one in held]
+            for first in range(0, high * wide, lanes):
+                some = [*sums[first : first + lanes], *[zero] * (first + lanes - high * wide)]
+                total = T.call_extern(f"{dtype}x{lanes}", "sums", *some)
+                T.buffer_store(found, total, [T.ramp(first, 1, lanes)])
+        else:
+            for first in range(0, high * wide, lanes):
+                T.buffer_store(found, zero, [T.ramp(first, 1, lanes)])
+        for r in range(high):
+            x = found[_ramp(r * wide, wide)]
+            if begin is not None:
+                x = x + begin(i + r, _ramp(j, wide))
+            T.buffer_store(c, x, [i + r, _ramp(j, wide)])
+        if inner % lanes:
+            with T.serial(wide) as w, T.serial(inner % lanes) as rest:
+                k = inner // lanes * lanes + rest
+                y = T.bind(b(j + w, k))
+                for r in range(high):
+                    T.buffer_store(c, c[i + r, j + w] + a(i + r, k) * y, [i + r, j + w])
+
+
+def _outer(c, a, b, rows, columns, inner, lanes, dtype, begin):
+    """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b(k, j)`, vectors going along `j`."""
+    high = _high(rows)
+    most = max(1, _sums() // high) * lanes
+    with T.serial(rows // high) as row:
+        i = row * high
+        for j in range(0, columns, most):
+            size = min(most, columns - j)
+            parts = [(p, min(lanes, size - p)) for p in range(0, size, lanes)]
+            held = [T.alloc_buffer((size,), dtype) for _ in range(high)]
+            for r, one in enumerate(held):
+                for p, width in parts:
+                    x = T.Cast(dtype, 0)
+                    x = T.broadcast(x, width) if width > 1 else x
+                    if begin is not None:
+                        x = begin(i + r, _ramp(j + p, width))
+                    T.buffer_store(one, x, [_ramp(p, width)])
+            with T.serial(inner) as k:
+                y = [T.bind(b(k, _ramp(j + p, width))) for p, width in parts]
+                for r, one in enumerate(held):
+                    x = T.bind(a(i + r, k))
+                    for (p, width), z in zip(parts, y):
+                        of = T.broadcast(x, width) if width > 1 else x
+                        T.buffer_store(one, one[_ramp(p, width)] + of * z, [_ramp(p, width)])
+            for r, one in enumerate(held):
+                for p, width in parts:
+                    T.buffer_store(c, one[_ramp(p, width)], [i + r, _ramp(j + p, width)])
