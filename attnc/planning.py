@@ -17,7 +17,6 @@ from attnc.passes.tiling.fuse import Fused, fuse
 from attnc.passes.tiling.lower import NotLowered
 from attnc.passes.tiling.pipeline import RANGED, for_devices
 
-
 POINTS: Final = 512
 """Points of a piece of a stream: so many that merging costs little beside them, and so few that
 threads have a piece each where streams are long. Tiles divide it."""

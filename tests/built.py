@@ -30,20 +30,28 @@ class Built:
         parameters: Mapping[str, Any],
         *,
         tile: int | None = None,
+        few: bool | None = None,
     ) -> tuple[np.ndarray, ...]:
-        """The outputs; `tile`: the least tiles along rows, and so many points along others."""
+        """The outputs; `tile`: the least tiles along rows, and so many points along others.
+
+        `few`: by the kernels for few rows, if there are any, or by the others.
+        """
         function = function_of(self.text, f"{hash(self.text):x}")
         space = function.__globals__
-        kept = space.get("_tile")
+        kept, chosen = space.get("_tile"), space.get("_few_rows")
         if tile is not None and kept is not None:
             space["_tile"] = small(kept, tile)
             space["_crew"] = lambda kernel, _: kernel  # all threads, though there is little to do
+        if few is not None and chosen is not None:
+            space["_few_rows"] = lambda *_: few
         try:
             arguments = [_array(inputs[i.name]) for i in self.facts.cascade.inputs]
             found = function(*arguments, **parameters)
         finally:
             if kept is not None:
                 space["_tile"] = kept
+            if chosen is not None:
+                space["_few_rows"] = chosen
         return found if isinstance(found, tuple) else (found,)
 
 

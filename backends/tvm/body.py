@@ -68,21 +68,22 @@ class Body(Presumed):
     """The lines that make room for tiles."""
     _placed: dict[str, str] = field(default_factory=dict[str, str])
     """Operands that are read in memory here, and how."""
-    _lanes: dict[str, str] = field(default_factory=dict[str, str])
-    """Folds that go along the vectors of the nest that is printed."""
 
     def __post_init__(self) -> None:
         Presumed.__post_init__(self)
         scope = self.scope
         self.memory: Memory = Memory(scope)
         self.plain: frozenset[str] = without_nan(scope.kernel)
-        self.matrices: Matrices = Matrices(scope)
+        self.matrices: Matrices = self._matrices()
         self.pairs: Pairs = Pairs(scope, self.matrices)
         for target, operand in shared(scope, self.matrices.placed).items():
             scope.buffers[target] = scope.buffer(operand)
         self.uses: Counter[str] = Counter(
             n for s in walk(scope.kernel.body) for n in names(*expressions(s))
         )
+
+    def _matrices(self) -> Matrices:
+        return Matrices(self.scope)
 
     def line(self, text: str) -> None:
         """Appends a line."""
@@ -92,7 +93,7 @@ class Body(Presumed):
         """The buffer of a tile, which is made if there is none."""
         python = self.scope.buffer(name)
         if python not in self.buffers:
-            dtype = _room_type(self.scope.context.kinds[name])
+            dtype = room_type(self.scope.context.kinds[name])
             axes = ", ".join(self.scope.layouts[name])
             note = f"  # [{axes}]" if axes else ""
             shape = self.scope.shape_of(name)
@@ -231,102 +232,49 @@ class Body(Presumed):
     def _nest(self, nest: Nest) -> None:
         """Prints loops over lanes, behind what folds begin with."""
         scope = self.scope
-        inside = Counter(n for i in nest.items for n in names(*expressions(i)))
-        plain = any(isinstance(i, Load) for i in nest.items) or any(
-            isinstance(i, Fold) and scope.vector in i.over for i in nest.items
-        )
-        plain = plain or any(_is_scalar(e) for i in nest.items for e in expressions(i))
-        plain = plain or (scope.few and any(_is_first(i) for i in nest.items))
-        across = {} if plain or not scope.few else self._across(nest)
         for item in nest.items:
             if isinstance(item, Fold):
-                self._begin(item, across.get(item.target))
+                self._begin(item)
+        inside = Counter(n for i in nest.items for n in names(*expressions(i)))
+        plain = self._is_plain(nest)
         before, heads = self.depth, len(self.lines)
         self._loops(nest.loops, vector=not plain)
-        self._lanes = across
         first = len(self.lines)
         for item in nest.items:
             local = isinstance(item, Map) and item.target not in self._aliases
             local = local and inside[item.target] == self.uses[item.target] > 0
             self._lane(item, local=local, vector=not plain)
         self.depth = before
-        self._lanes = {}
         if len(self.lines) == first:  # all of it is where it shall be
             del self.lines[heads:]
         scope.numbers.clear()
         lines = self.lines[heads:]
         if any(PLACES.search(line) for line in lines):
             self.lines[heads:] = [line.replace("in _each(", "in range(") for line in lines]
-        for item in nest.items:
-            if isinstance(item, Fold) and item.target in across:
-                self._end(item, across[item.target])
 
-    def _across(self, nest: Nest) -> dict[str, str]:
-        """The folds of a nest that go along its vectors, and the rooms for a vector of each."""
-        scope, last = self.scope, nest.loops[-1:]
-        found: dict[str, str] = {}
-        for item in nest.items:
-            if isinstance(item, Fold) and set(last) & set(item.over):
-                room = scope.names.of("lanes", f"{scope.buffer(item.target)}_lanes")
-                sizes = [scope.size_of(a) for a in scope.layouts[item.target]]
-                shape = ", ".join([*sizes, self._width(last[0])])
-                dtype = _room_type(item.kind)
-                self.buffers[room] = f"{room} = T.alloc_buffer(({shape},), {dtype})"
-                found[item.target] = f"{last[0]}|{room}"
-        return found
-
-    def _width(self, axis: str) -> str:
-        """How many lanes along an axis a vector has, where rows are few."""
-        return f"_width({self.scope.size_of(axis)}, LANES)"
-
-    def _lane_of(self, target: str, lanes: str, place: str) -> str:
-        """An element of the room for a fold that goes along vectors."""
-        axis, room = lanes.split("|")
-        index = [self.scope.lane(a) for a in self.scope.layouts[target]]
-        return f"{room}[{', '.join([*index, place or f'{self.scope.lane(axis)}_lane'])}]"
-
-    def _end(self, item: Fold, lanes: str) -> None:
-        """What a fold along vectors is, of the lanes of one."""
-        scope, before = self.scope, self.depth
-        self._loops(scope.layouts[item.target], vector=False)
-        axis, room = lanes.split("|")
-        index = "".join(f"{scope.lane(a)}, " for a in scope.layouts[item.target])
-        combined = self._combined(item.op, item.kind, "a", "b", item.target)
-        name = TOGETHER.get(item.op, combined.partition("(")[0])
-        vector = f"_across({room}, ({index}), {self._width(axis)}, {name})"
-        self.line(f"{scope.element(item.target)} = {vector}")
-        self.depth = before
+    def _is_plain(self, nest: Nest) -> bool:
+        """Whether loops over lanes are no vectors."""
+        if any(
+            isinstance(i, Load) or (isinstance(i, Fold) and self.scope.vector in i.over)
+            for i in nest.items
+        ):
+            return True
+        return any(is_scalar(e) for i in nest.items for e in expressions(i))
 
     def _loops(self, axes: Sequence[str], *, vector: bool) -> None:
         """The heads of loops over lanes."""
         for axis in axes:
             lane, size = self.scope.lane(axis), self.scope.size_of(axis)
-            if vector and self.scope.few and axis == axes[-1]:
-                width, part = self._width(axis), self.scope.names.of("part", f"{lane}_part")
-                self.line(f"for {part} in range({size} // {width}):")
-                self.line(f"{INDENT}for {lane}_lane in _each({width}):")
-                self.depth += 2
-                self.line(f"{lane} = T.meta_var({part} * {width} + {lane}_lane)")
-                continue
             vectors = vector and axis == self.scope.vector and axis == axes[-1]
             head = f"_each({size})" if vectors else f"range({size})"
             self.line(f"for {lane} in {head}:")
             self.depth += 1
 
-    def _begin(self, item: Fold, lanes: str | None = None) -> None:
-        """What a fold begins with; `lanes`: the room for a vector, along which it goes."""
+    def _begin(self, item: Fold) -> None:
+        """What a fold begins with."""
         scope = self.scope
         self._room(item.target)
         before = self.depth
-        if lanes is not None:
-            self._loops(scope.layouts[item.target], vector=False)
-            axis, _ = lanes.split("|")
-            self.line(f"for {scope.lane(axis)}_lane in _each({self._width(axis)}):")
-            self.depth += 1
-            first = self._identity(item.op, item.kind)
-            self._assign(self._lane_of(item.target, lanes, ""), item.kind, first)
-            self.depth = before
-            return
         self._loops(scope.layouts[item.target], vector=True)
         if item.op in ("argmax", "argmin"):
             some, best = self._best(item)
@@ -397,14 +345,11 @@ class Body(Presumed):
         self.line(f"{element} = {text}")
 
     def _accumulate(self, item: Fold) -> None:
-        scope = self.scope
         here = self._truth(item.where)
         if item.op in ("argmax", "argmin"):
             self._extreme(item, here)
             return
-        element = scope.element(item.target)
-        if item.target in self._lanes:
-            element = self._lane_of(item.target, self._lanes[item.target], "")
+        element = self._sum_of(item)
         value = self._typed(item.value, item.kind)
         if not here.true:
             identity = self._identity(item.op, item.kind)
@@ -412,6 +357,10 @@ class Body(Presumed):
         self._assign(
             element, item.kind, self._combined(item.op, item.kind, element, value, item.target)
         )
+
+    def _sum_of(self, item: Fold) -> str:
+        """Where a fold is added up."""
+        return self.scope.element(item.target)
 
     def _combined(self, op: str, kind: Kind, one: str, other: str, target: str = "") -> str:
         match op:
@@ -461,9 +410,6 @@ class Body(Presumed):
         for name in (single, vectors):
             if HELD[scope.context.kinds[name]] is not HELD[item.kind]:
                 raise NotPrinted("a product of tiles of two types", Name(name))
-        if scope.few:
-            self._product_of_few(item, target, begin)
-            return
         room, right = self._room(target), self._room(vectors)
         lanes = f"lambda {scope.lane(other)}, {scope.lane(found.over)}: "
         taken = lanes
@@ -471,9 +417,9 @@ class Body(Presumed):
         if single in self._placed:
             taken += self._placed[single]
             condition = self.matrices.placed[single]
-            taken = f"_either({condition}, {taken}, {lanes}{scope.element(single)})"
+            taken = f"_either({condition}, ({taken}), ({lanes}{scope.element(single)}))"
         else:
-            taken = f"{taken}{scope.element(single)}"
+            taken = f"({taken}{scope.element(single)})"
         turned = scope.layouts[single] == (found.over, other)
         if item.target in self.pairs.products:
             one, several = self.pairs.products[item.target]
@@ -484,28 +430,6 @@ class Body(Presumed):
             right = f"_either({one.condition}, {several.room}, {right})"
         self.line(f"_dot({room}, {taken}, {right}, {sizes}, LANES, {dtype}, {begin}, {turned})")
 
-    def _product_of_few(self, item: Dot, target: str, begin: str) -> None:
-        """A product whose operands are read in vectors as they lie."""
-        scope = self.scope
-        over = scope.products.matrices[item.target].over
-        vector, other = self.matrices.sides(item)
-        single, vectors = self.matrices.operands(item)
-        inner = self.matrices.inner(item)
-        sizes = ", ".join(map(scope.size_of, (other, vector, over)))
-        dtype = DTYPES[HELD[item.kind]]
-        room = self._room(target)
-        self._room(single)
-        self._room(vectors)
-        first = ", ".join(map(scope.lane, (other, over)))
-        lanes = ", ".join(map(scope.lane, (vector, over) if inner else (over, vector)))
-        taken = f"lambda {lanes}: {scope.element(vectors)}"
-        if vectors in self._placed:
-            condition = self.matrices.placed[vectors]
-            taken = f"_either({condition}, lambda {lanes}: {self._placed[vectors]}, {taken})"
-        a = f"lambda {first}: {scope.element(single)}"
-        name = "_inner" if inner else "_outer"
-        self.line(f"{name}({room}, {a}, {taken}, {sizes}, LANES, {dtype}, {begin})")
-
     def _sum(self, item: Map) -> None:
         """A product that is added onto something."""
         dot, addend = self.scope.products.sums[item.target]
@@ -514,7 +438,7 @@ class Body(Presumed):
             vector, other = self.matrices.sides(dot)
             lanes = ", ".join(map(self.scope.lane, (other, vector)))
             text = self._typed(addend, item.kind)
-            self._product(dot, item.target, f"lambda {lanes}: {text}")
+            self._product(dot, item.target, f"(lambda {lanes}: {text})")
             return
         if addend != Name(carried or ""):
             self._nest_of(Map(item.target, item.axes, item.kind, addend))
@@ -522,7 +446,7 @@ class Body(Presumed):
             vector, other = self.matrices.sides(dot)
             lanes = ", ".join(map(self.scope.lane, (other, vector)))
             self._room(item.target)
-            self._product(dot, item.target, f"lambda {lanes}: {self.scope.element(item.target)}")
+            self._product(dot, item.target, f"(lambda {lanes}: {self.scope.element(item.target)})")
             return
         self._nest_of(as_fold(dot))
         onto = Binary("+", Name(item.target), Name(dot.target))
@@ -614,7 +538,7 @@ class Body(Presumed):
         rest = tuple(a for a in scope.layouts[item.target] if a != over)
         run = scope.names.of("run", f"{room}_run")
         sizes = ", ".join([scope.size_of(a) for a in rest] or ["1"])
-        self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {_room_type(item.kind)})"
+        self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {room_type(item.kind)})"
         element = f"{run}[{', '.join(map(scope.lane, rest)) or '0'}]"
         before = self.depth
         self._loops(rest, vector=True)
@@ -791,16 +715,7 @@ SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
 """Functions that are computed lane by lane."""
 
 
-TOGETHER: Final = {"sum": "_plus", "prod": "_times", "any": "_some", "all": "_every"}
-"""What combines lanes; of extremes, it depends on whether they may be NaN."""
-
-
-def _is_first(item: Load | Map | Fold) -> bool:
-    """Whether a statement looks for the first lane with an extreme."""
-    return isinstance(item, Fold) and item.op in ("argmax", "argmin")
-
-
-def _is_scalar(expr: Expr) -> bool:
+def is_scalar(expr: Expr) -> bool:
     """Whether lanes of an expression are no vectors: integers are divided, which needs places for
     what is read, or a function has no text for vectors."""
     for node in subexpressions(expr):
@@ -814,7 +729,7 @@ def _is_scalar(expr: Expr) -> bool:
     return False
 
 
-def _room_type(kind: Kind) -> str:
+def room_type(kind: Kind) -> str:
     """The type of a tile's elements in memory: truths have a byte, since TVM has no vectors of
     them there."""
     return '"int8"' if kind is Kind.BOOL else DTYPES[HELD[kind]]

@@ -9,6 +9,7 @@ from attnc.backends.library import helpers
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
 from attnc.backends.tvm.cpus import cpu
+from attnc.backends.tvm.few import few_printed
 from attnc.backends.tvm.kernel import Printed, printed
 from attnc.backends.tvm.launch import Caller, rows_of_pieces
 from attnc.ir.tiles import Load, Plan, Store
@@ -122,7 +123,7 @@ def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
             for s in statements(kernel.body)
             if isinstance(s, Load | Store)
         }
-        yield printed(pieces, kernel, f"_few{i}", few=bool(used & left))
+        yield (few_printed if used & left else printed)(pieces, kernel, f"_few{i}")
 
 
 def _is_defined(helper: str, names: set[str]) -> bool:

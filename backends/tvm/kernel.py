@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from attnc.backends.triton.kernel import filled, purpose
 from attnc.backends.triton.layout import INDENT, laid_out
@@ -38,21 +38,20 @@ class Printed:
     fixed: tuple[str, ...]
     """Values for which the kernel is built."""
     scope: LaneScope = field(repr=False)
-    dense: Mapping[str, int]
-    """Tensors of which vectors are read in memory, if neighbours along a rank lie next to each
-    other, and that rank."""
 
 
-def printed(plan: Plan, kernel: Kernel, function: str, *, few: bool = False) -> Printed:
-    """The text of a kernel, which a Python function of that name builds; `few`: for few rows."""
-    narrow = frozenset[str]() if few else narrow_products(plan, kernel)
-    scope = scope_of(plan, unrounded(kernel), narrow, few=few)
+def printed(plan: Plan, kernel: Kernel, function: str) -> Printed:
+    """The text of a kernel, which a Python function of that name builds."""
+    scope = scope_of(plan, unrounded(kernel), narrow_products(plan, kernel))
     return KernelText(scope, function).printed()
 
 
 @dataclass
 class KernelText:
     """Prints one kernel."""
+
+    asked: ClassVar[tuple[str, ...]] = ()
+    """What else is told when it is built."""
 
     scope: LaneScope
     function: str
@@ -61,12 +60,11 @@ class KernelText:
         """The text, with what it takes."""
         scope = self.scope
         count, programs = self._programs()
-        body = Body(scope, depth=4)
+        body = self._body()
         turns, turn, workers = (scope.names.fresh(n) for n in ("turns", "turn", "workers"))
         body.statements(scope.kernel.body)
         tensors = tuple(body.memory.tensors.values())
-        dense = body.matrices.dense
-        views = [self._view(t, dense.get(t.name)) for t in tensors]
+        views = [self._view(t) for t in tensors]
         casts = [
             f"{local}: T.let = T.Cast({DTYPES[HELD[kind]]}, {argument.name}_given)"
             for (_, kind), (argument, local) in scope.hoists.items()
@@ -76,8 +74,7 @@ class KernelText:
         )
         fixed = tuple(v for v in scope.used if scope.is_constant(v))
         built = [scope.names.of("value", v) for v in fixed] + [size for _, size in tiles]
-        given = ["TYPE", "FLOAT", "LANES", *(["PAIRS"] if scope.pairs else [])]
-        given += [*(["DENSE"] if scope.few else []), *built]
+        given = ["TYPE", "FLOAT", "LANES", *(["PAIRS"] if scope.pairs else []), *self.asked, *built]
         lines = laid_out(f"def {self.function}({', '.join(given)}):")
         lines += [INDENT + line for line in self._docstring()]
         lines += [f"{INDENT}{name} = {text}" for text, name in scope.pairs.items()]
@@ -109,17 +106,20 @@ class KernelText:
             tiles,
             fixed,
             scope,
-            dense,
         )
 
-    def _view(self, tensor: Tensor, dense: int | None) -> str:
-        """The line that gives a tensor its sizes and strides; `dense`: a rank whose step may be 1."""
+    def _body(self) -> Body:
+        return Body(self.scope, depth=4)
+
+    def _steps(self, tensor: Tensor) -> list[str]:
+        """The strides of a tensor."""
+        return list(tensor.strides)
+
+    def _view(self, tensor: Tensor) -> str:
+        """The line that gives a tensor its sizes and strides."""
         sizes = [self.scope.text(s).text for s in tensor.sizes] or ["1"]
         comma = "," if len(sizes) == 1 else ""
-        steps = list(tensor.strides)
-        if dense is not None:
-            steps[dense] = f"_either(DENSE, T.int64(1), {steps[dense]})"
-        strides = ", ".join(steps)
+        strides = ", ".join(self._steps(tensor))
         by = f", strides=({strides}{comma})" if tensor.strides else ""
         return (
             f"{tensor.python} = T.decl_buffer(({', '.join(sizes)}{comma}), {tensor.element}, "

@@ -9,6 +9,7 @@ from attnc.backends.names import Names
 from attnc.backends.numpy.layout import INDENT, keywords
 from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_name
 from attnc.backends.triton.layout import laid_out
+from attnc.backends.tvm.few_scope import FewScope
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.work import work
@@ -149,9 +150,9 @@ class Caller(Launcher):
 
     def _dense(self, kernel: Printed) -> list[str]:
         """Whether tensors of which vectors are read have them next to each other in memory."""
-        if not kernel.scope.few:
+        if not isinstance(kernel.scope, FewScope):
             return []
-        steps = (f"_steps({self.tensor(t)})[{rank}] == 1" for t, rank in kernel.dense.items())
+        steps = (f"_steps({self.tensor(t)})[{rank}] == 1" for t, rank in kernel.scope.dense.items())
         return [" and ".join(steps) or "True"]
 
     def _beside(self, scope: LaneScope) -> str:
@@ -160,9 +161,7 @@ class Caller(Launcher):
         return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
 
 
-def rows_of_pieces(
-    plan: Plan, built: Sequence[Printed], few: Plan
-) -> list[tuple[Printed, str]]:
+def rows_of_pieces(plan: Plan, built: Sequence[Printed], few: Plan) -> list[tuple[Printed, str]]:
     """The kernels of a plan that another one has in pieces, with their axes of rows.
 
     Only those are taken whose products go along rows; nothing, if there is none.
@@ -180,8 +179,7 @@ def rows_of_pieces(
         scope = kernel.scope
         along = {a for m in scope.products.matrices.values() for a in (m.rows, m.columns)}
         if scope.kernel.name in merging and scope.vector is not None and scope.vector in along:
-            if scope.axis(scope.vector).kind == "par":
-                found.append((kernel, scope.vector))
+            found += [(kernel, scope.vector)] if scope.axis(scope.vector).kind == "par" else []
     return found
 
 

@@ -9,7 +9,7 @@ from attnc.backends.triton.terms import HELD
 from attnc.backends.tvm.memory import STORED
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.terms import DTYPES
-from attnc.ir.expr import Binary, Expr, Name, Var
+from attnc.ir.expr import Binary, Expr, Name
 from attnc.ir.tiles import Dot, Load
 from attnc.ir.tiles_walk import expressions, names, statements
 
@@ -21,12 +21,9 @@ class Matrices:
     scope: LaneScope
 
     def __post_init__(self) -> None:
-        self.dense: dict[str, int] = {}
-        """Tensors of which vectors are read in memory, and the rank along which they go."""
         body = list(statements(self.scope.kernel.body))
         uses = Counter(n for s in body for e in expressions(s) for n in names(e))
-        taken = int(self.scope.few)  # of few rows, what is read along them
-        single = Counter(self.operands(s)[taken] for s in body if isinstance(s, Dot) and self.has(s))
+        single = Counter(self.read(s) for s in body if isinstance(s, Dot) and self.has(s))
         self.placed: dict[str, str] = {
             s.target: condition
             for s in body
@@ -42,11 +39,12 @@ class Matrices:
             return False
         rows, columns = self.sides(item)
         layouts = self.scope.layouts
-        left, right = self.operands(item)
-        if self.scope.few:
-            known = layouts[right] == (found.over, rows) or self.inner(item)
-            return layouts[item.target] == (columns, rows) and len(layouts[left]) == 2 and known
+        _, right = self.operands(item)
         return layouts[item.target] == (columns, rows) and layouts[right] == (found.over, rows)
+
+    def read(self, item: Dot) -> str:
+        """The operand that may be read in memory."""
+        return self.operands(item)[0]
 
     def sides(self, item: Dot) -> tuple[str, str]:
         """The axis along which vectors go, and the other."""
@@ -61,11 +59,6 @@ class Matrices:
         vector, _ = self.sides(item)
         pair = (found.right, found.left)
         return pair if vector == found.rows else pair[::-1]
-
-    def inner(self, item: Dot) -> bool:
-        """Whether both operands lie along what is added up."""
-        over, layouts = self.scope.products.matrices[item.target].over, self.scope.layouts
-        return all(layouts[name][-1:] == (over,) for name in self.operands(item))
 
     def begun(self, item: Dot, addend: Expr) -> bool:
         """Whether what a product is added onto is told in its registers: by products and sums."""
@@ -85,21 +78,6 @@ class Matrices:
         declared = {i.name: i.element for i in self.scope.plan.inputs}
         if item.tensor not in declared or names(*item.index):
             return None
-        if self.scope.few:
-            place = self._neighbours(item)
-            if place is not None and item.kind.floating:
-                self.dense[item.tensor] = place
-                return "DENSE"
-            return None
         stored, dtype = STORED[declared[item.tensor]], DTYPES[HELD[item.kind]]
         vector = self.scope.size_of(self.scope.vector or "")
         return f"_placed({stored}, {dtype}, {vector}, LANES)"
-
-    def _neighbours(self, item: Load) -> int | None:
-        """The rank along which the lanes of a load are neighbours, if its step is 1."""
-        scope = self.scope
-        last = scope.layouts[item.target][-1:]
-        places = [i for i, e in enumerate(item.index) if set(last) & scope.context.varies(e)]
-        if len(places) != 1 or scope.axis(last[0]).kind != "whole":
-            return None
-        return places[0] if item.index[places[0]] == Var(last[0]) else None

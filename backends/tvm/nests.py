@@ -55,13 +55,7 @@ def loops_of(item: Load | Map | Fold, scope: LaneScope) -> tuple[str, ...]:
     """The axes of a statement's loops, outermost first."""
     if isinstance(item, Load):
         return scope.natural(item, scope.dimensions(item.axes))
-    axes = scope.layouts[item.target]
-    if scope.few:
-        return scope.loops_of(item)
-    if isinstance(item, Fold):
-        axes = (*(a for a in axes if a != scope.vector), *scope.dimensions(item.over), *axes)
-    last = (scope.vector,) if scope.vector in axes else ()
-    return (*dict.fromkeys(a for a in axes if a != scope.vector), *(a for a in last if a))
+    return scope.loops_of(item)
 
 
 def as_fold(item: Dot) -> Fold:

@@ -41,7 +41,8 @@ class Rounds:
         (part,) = self.parts
         low, high = self.scope.text(part.low), self._named(part.high, "end")
         self.end = high.text
-        counted = scope.few and not tiled and not low.literal
+        # the beginning of such a loop is written out wherever its counter is read, and lost
+        counted = not tiled and not low.literal
         if part.step == Int(1) and not self.loop.backward and not counted:
             step = "" if self.tile == "1" else f", step={self.tile}"
             begin = f"T.int64({low.text})" if low.literal else low.text

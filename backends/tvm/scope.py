@@ -13,11 +13,10 @@ from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.tvm.expressions import LaneExpressions
-from attnc.ir.expr import Apply, Binary, Compare, Expr, Int, Var
+from attnc.ir.expr import Compare, Expr, Var
 from attnc.ir.printer import COMPARE, SUM
 from attnc.ir.tiles import Carry, Fold, If, Kernel, Let, Load, Loop, Map, Plan, Statement, Store
 from attnc.ir.tiles_walk import expressions, names, statements
-from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 
 RESERVED: Final = TAKEN | {
@@ -40,14 +39,12 @@ class LaneScope(KernelScope):
     """Names and terms of one kernel, lane by lane.
 
     A tile lies in a buffer of its own, with the axis last along which vectors go, if it has that;
-    else as its neighbours in memory lie. Where rows are `few`, vectors go along what is streamed, or
-    what is held whole, and what has no rows lies as in memory. The coordinate of a lane along an axis is where the tile
+    else as its neighbours in memory lie. The coordinate of a lane along an axis is where the tile
     begins and a counter, called as the axis is.
     """
 
     SMALLER: ClassVar[str] = "T.min"
 
-    few: bool = False
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     buffers: dict[str, str] = field(default_factory=dict[str, str])
     """The Python names of the buffers of tiles."""
@@ -64,7 +61,7 @@ class LaneScope(KernelScope):
         KernelScope.__post_init__(self)
         self.text: LaneExpressions = LaneExpressions(self)
         self.products: Products = Products(self)
-        self.vector: str | None = None if self.few else self._vector()
+        self.vector: str | None = self._vector()
         for item in statements(self.kernel.body):
             match item:
                 case Loop(carries=carries) | If(carries=carries):
@@ -95,32 +92,19 @@ class LaneScope(KernelScope):
         axes = self.dimensions(item.axes)
         if isinstance(item, Load):
             axes = self.natural(item, axes)
-            if self.few and not any(self.axis(a).kind == "par" for a in axes):
-                return axes
         elif isinstance(item, Map) and self.vector not in axes:
             for name in sorted(names(*expressions(item))):
                 if set(self.layouts.get(name, ())) == set(axes):
                     axes = self.layouts[name]
-        return self.in_order(axes)
+        return (*(a for a in axes if a != self.vector), *(a for a in axes if a == self.vector))
 
     def loops_of(self, item: Map | Fold) -> tuple[str, ...]:
-        """The axes of a statement's loops, the one of vectors last, where rows are few."""
-        axes = self.layouts[item.target]
-        if not isinstance(item, Fold):
-            return axes
-        together = (*self.dimensions(item.over), *axes)
-        for name in sorted(names(*expressions(item))):
-            if set(self.layouts.get(name, ())) == set(together):
-                return self.layouts[name]
-        return self.in_order(together)
-
-    def in_order(self, axes: Sequence[str]) -> tuple[str, ...]:
-        """Axes with that last along which vectors go."""
-        vector = self.vector
-        if self.few:
-            for kind in ("par", "whole", "stream"):
-                vector = next((a for a in axes if self.axis(a).kind == kind), vector)
-        return (*(a for a in axes if a != vector), *(a for a in axes if a == vector))
+        """The axes of a statement's loops, outermost first."""
+        axes, vector = self.layouts[item.target], self.vector
+        if isinstance(item, Fold):
+            axes = (*(a for a in axes if a != vector), *self.dimensions(item.over), *axes)
+        last = (vector,) if vector is not None and vector in axes else ()
+        return (*dict.fromkeys(a for a in axes if a != vector), *last)
 
     def natural(self, item: Load | Store, axes: Sequence[str]) -> tuple[str, ...]:
         """Axes in the order in which memory has them."""
@@ -189,26 +173,7 @@ class LaneScope(KernelScope):
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
-def scope_of(
-    plan: Plan, kernel: Kernel, narrow: frozenset[str], *, few: bool = False
-) -> LaneScope:
+def scope_of(plan: Plan, kernel: Kernel, narrow: frozenset[str]) -> LaneScope:
     """What is known of a kernel before it is printed; `narrow` are products of bf16."""
     context, names_ = Context(plan, kernel), Names(set(RESERVED))
-    chosen = tiled(context, _apart(kernel) if few else frozenset())
-    return LaneScope(plan, kernel, context, chosen, names=names_, narrow=narrow, few=few)
-
-
-def _apart(kernel: Kernel) -> frozenset[str]:
-    """Parallel axes whose neighbours go through parts of a stream that are many points apart."""
-    found: set[str] = set()
-    for item in statements(kernel.body):
-        if isinstance(item, Let | Loop):
-            for node in (n for e in expressions(item) for n in subexpressions(e)):
-                match node:
-                    case Binary(op="*", left=Int(value=by), right=Apply() as edge) | Binary(
-                        op="*", left=Apply() as edge, right=Int(value=by)
-                    ) if by > 1 and edge.function in ("low", "high"):
-                        found |= {v.name for v in edge.arguments if isinstance(v, Var)}
-                    case _:
-                        pass
-    return frozenset(found) & {a.name for a in kernel.axes if a.kind == "par"}
+    return LaneScope(plan, kernel, context, tiled(context), names=names_, narrow=narrow)

@@ -31,7 +31,7 @@ def _lane_sums(vector, lanes):
     held = [f"%v{i}" for i in range(lanes)]
     lines = [f"define {vector} @sums({', '.join(f'{vector} {v}' for v in held)}) alwaysinline {{"]
     while len(held) > 1:
-        pairs = list(zip(held[::2], held[1::2]))
+        pairs = list(zip(held[::2], held[1::2], strict=True))
         held = []
         for a, b in pairs:
             name = f"%s{len(lines)}"
@@ -855,12 +855,12 @@ def _times(a, b):
     return a * b
 
 
-def _some(a, b):
+def _any_of(a, b):
     """Whether one of two truths holds, which have a byte each."""
     return T.Cast("int8", T.Or(a != 0, b != 0))
 
 
-def _every(a, b):
+def _all_of(a, b):
     """Whether both of two truths hold, which have a byte each."""
     return T.Cast("int8", T.And(a != 0, b != 0))
 
@@ -944,7 +944,7 @@ def _outer(c, a, b, rows, columns, inner, lanes, dtype, begin):
                 y = [T.bind(b(k, _ramp(j + p, width))) for p, width in parts]
                 for r, one in enumerate(held):
                     x = T.bind(a(i + r, k))
-                    for (p, width), z in zip(parts, y):
+                    for (p, width), z in zip(parts, y, strict=True):
                         of = T.broadcast(x, width) if width > 1 else x
                         T.buffer_store(one, one[_ramp(p, width)] + of * z, [_ramp(p, width)])
             for r, one in enumerate(held):

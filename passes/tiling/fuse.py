@@ -64,9 +64,7 @@ def fuse(
             late.append(Refusal(found.tensor, found.term, str(found)))
 
 
-def _plan(
-    facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int | None
-) -> Plan:
+def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int | None) -> Plan:
     cascade = facts.cascade
     names = Names(cascade)
     storage = _storage(facts, parts, names)
@@ -103,9 +101,7 @@ def _plan(
     )
 
 
-def _cut(
-    facts: Facts, group: Group, pieces: Mapping[str, int], points: int | None
-) -> Cut | None:
+def _cut(facts: Facts, group: Group, pieces: Mapping[str, int], points: int | None) -> Cut | None:
     """How the stream of a group is cut, if it is."""
     if not can_split(group):
         return None

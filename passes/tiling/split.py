@@ -135,7 +135,8 @@ def _tellers(found: Split, seen: Mapping[str, str]) -> dict[str, str]:
     variables = {e.tensor: set(e.variables) for e in found.group.results}
     told: dict[str, str] = {}
     for tensor in variables:
-        alike = [t for t in variables if seen[t] == seen[tensor] and variables[t] <= variables[tensor]]
+        within = (t for t in variables if variables[t] <= variables[tensor])
+        alike = (t for t in within if seen[t] == seen[tensor])
         told[tensor] = found.parts[min(alike, key=lambda t: len(variables[t]))][0]
     return told
 
