@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from attnc.backends.names import Names
 from attnc.backends.triton.schedule import tiled
@@ -25,6 +25,12 @@ class FewScope(LaneScope):
     dense: dict[str, int] = field(default_factory=dict[str, int])
     """Tensors of which vectors are read in memory, if neighbours along a rank lie next to each
     other, and that rank."""
+
+    @property
+    def whole(self) -> Kernel:
+        """The kernel without the axes along which it has the parts of a stream."""
+        apart = _apart(self.kernel)
+        return replace(self.kernel, axes=tuple(a for a in self.kernel.axes if a.name not in apart))
 
     def _vector(self) -> str | None:
         return None

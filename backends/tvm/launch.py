@@ -140,7 +140,8 @@ class Caller(Launcher):
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
         told = [*(["_pairs"] if scope.pairs else []), *self._dense(kernel), *fixed]
         types = ", ".join([kernel.name, "_type", "_float", "_lanes", *told])
-        products = work(scope.kernel, lambda size: self.host(size, PRODUCT))
+        kernel_ = scope.whole if isinstance(scope, FewScope) else scope.kernel
+        products = work(kernel_, lambda size: self.host(size, PRODUCT))
         lines += laid_out(f"_run = _crew(_built({types}), {products})")
         lines.append("_run(")
         arguments = [x for line in filled_rows(call) for x in laid_out(line)]

@@ -27,22 +27,27 @@ define {number} @total({vector} %x) alwaysinline {{
 
 
 def _lane_sums(vector, lanes):
-    """Of so many vectors as one has lanes, a vector of the sums of their lanes."""
+    """Of so many vectors as one has lanes, a vector of the sums of their lanes.
+
+    Of two vectors, the halves that stay are chosen, the others change places, and both are added.
+    """
     held = [f"%v{i}" for i in range(lanes)]
     lines = [f"define {vector} @sums({', '.join(f'{vector} {v}' for v in held)}) alwaysinline {{"]
     while len(held) > 1:
-        pairs = list(zip(held[::2], held[1::2], strict=True))
-        held = []
-        for a, b in pairs:
+        half, made = len(held) // 2, []
+        for a, b in zip(held[:half], held[half:], strict=True):
             name = f"%s{len(lines)}"
-            for first in (0, 1):
-                mask = ", ".join(f"i32 {2 * i + first}" for i in range(lanes))
+            stay = [i if not i & half else lanes + i for i in range(lanes)]
+            move = [i + half if not i & half else lanes + i - half for i in range(lanes)]
+            for end, order in (("a", stay), ("b", move)):
+                mask = ", ".join(f"i32 {i}" for i in order)
                 lines.append(
-                    f"  {name}_{first} = shufflevector {vector} {a}, {vector} {b}, "
+                    f"  {name}_{end} = shufflevector {vector} {a}, {vector} {b}, "
                     f"<{lanes} x i32> <{mask}>"
                 )
-            lines.append(f"  {name} = fadd {vector} {name}_0, {name}_1")
-            held.append(name)
+            lines.append(f"  {name} = fadd {vector} {name}_a, {name}_b")
+            made.append(name)
+        held = made
     return "\n".join([*lines, f"  ret {vector} {held[0]}", "}"]) + "\n"
 
 
