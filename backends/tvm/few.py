@@ -76,6 +76,7 @@ class FewBody(Body):
     """Prints statements for few rows."""
 
     scope: FewScope
+    depth: int = 3
     _across: dict[str, str] = field(default_factory=dict[str, str])
     """Folds that go along the vectors of the nest that is printed, with the axis of these."""
 
