@@ -260,6 +260,9 @@ def test_choices_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert told in capsys.readouterr().err
     assert main(["export", spec, "-o", str(tmp_path / "a.x"), "--size", "E=8,F=8"]) == 2
     assert "does not tell what to write: .so, .dylib" in capsys.readouterr().err
+    away = ["--size", "E=8,F=8", "--triple", "arm64-apple-macos"]
+    assert main(["export", spec, "-o", str(tmp_path / "a.dylib"), *away]) == 2
+    assert "arm64-apple-macos cannot be linked here; -o FILE.o" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
 
 

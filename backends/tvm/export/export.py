@@ -70,7 +70,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
         listed = ", ".join(FORMS)
         raise UsageError(f"the end of '{output.name}' does not tell what to write: {listed}")
     if not SYMBOL.fullmatch(wish.symbol) or wish.symbol in KEYWORDS:
-        raise UsageError(f"'{wish.symbol}' is no name of a function in C")
+        raise UsageError(f"'{wish.symbol}' is no name of a function in C; choose another symbol")
     tvm = compiler()
     if form == "c":
         if wish.mcpu or wish.triple or wish.attributes:
@@ -86,7 +86,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
     threads = wish.threads and system_of(triple) != ""
     linker = None
     if form == "library":
-        linker = Linker.of(triple.partition("-")[0], native=wish.triple is None)
+        linker = Linker.of(triple, native=wish.triple is None)
     interface = Interface(Counted()(plan), options, wish.symbol)
     entry, target = _entry(tvm, interface, wish.sizes, chosen, threads=threads)
     text = unit(entry, target, triple, threads=threads)

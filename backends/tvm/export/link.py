@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +30,13 @@ class Linker:
     kind: str
 
     @classmethod
-    def of(cls, machine: str, *, native: bool) -> Linker:
+    def of(cls, triple: str, *, native: bool) -> Linker:
         """The first one that is here; raises `UsageError` if none is."""
+        machine = triple.partition("-")[0]
+        if not (native or machine == "wasm32" or "linux" in triple):
+            raise UsageError(
+                f"libraries for {triple} cannot be linked here; -o FILE.o writes the object"
+            )
         choices: dict[str, tuple[str, ...]]
         if machine == "wasm32":
             choices = {"wasm": ("wasm-ld",)}
@@ -54,6 +60,8 @@ class Linker:
         if self.kind == "wasm":
             exports = [f"--export={symbol}", "--export=__heap_base"]
             return self._run(["--no-entry", "--allow-undefined", *exports], unit, output)
+        if sys.platform == "darwin":
+            return self._run(["-shared", f"-Wl,-exported_symbol,_{symbol}"], unit, output)
         with tempfile.TemporaryDirectory(prefix="attnc") as folder:
             script = Path(folder, "symbols")
             script.write_text(f"{{ global: {symbol}; local: *; }};\n", encoding="ascii")
