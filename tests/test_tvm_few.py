@@ -111,6 +111,13 @@ def test_steps_of_any_length(kernel: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_numbers_of_64_bits_have_all_their_digits(kernel: Any) -> None:
+    """Constants of functions, too, which TVM would take for numbers of 32 bits."""
+    arrays = [x.astype(np.float64) for x in inputs(8, 2, 1, 100, 32)]
+    found, _ = kernel(*arrays, window=60, sinks=0)
+    np.testing.assert_allclose(found, written(*arrays, 60, 0)[0], 1e-12, 1e-14)
+
+
 def test_a_fault_in_merging_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attnc.planning, "POINTS", POINTS)
     monkeypatch.setattr(merge.MergeBuilder, "_brought", not_brought)

@@ -14,6 +14,7 @@ from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
+from attnc.ir.expr import Value
 from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Buffer, Load, Plan
 from attnc.ir.tiles_walk import statements
@@ -128,7 +129,7 @@ class Caller(Launcher):
                 text = f"_whole({extent}, {'_lanes' if rows else 1})"
             else:
                 most = f"_shared({extent}, 64, {self._beside(scope)})" if rows else "64"
-                least = f"_few({extent}, _lanes)" if rows else "1"
+                least = f"_few({extent}, _lanes)" if rows else self._least(scope, axis)
                 text = f"_tile({extent}, {least}, {most})"
             lines.append(f"{name} = {text}")
         call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]
@@ -148,6 +149,12 @@ class Caller(Launcher):
         lines += [INDENT + line for line in arguments]
         lines.append(")")
         return lines
+
+    def _least(self, scope: LaneScope, axis: str) -> str:
+        """The least tile along an axis: several pieces, lest lengths that grow build often."""
+        found = scope.axis(axis)
+        counted = isinstance(scope, FewScope) and found.kind == "stream"
+        return "16" if counted and not isinstance(found.size, Value) else "1"
 
     def _dense(self, kernel: Printed) -> list[str]:
         """Whether tensors of which vectors are read have them next to each other in memory."""

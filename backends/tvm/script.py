@@ -309,11 +309,16 @@ def _rounded(x, element):
     return T.Cast(_kind(x), T.Cast(element, x))
 
 
+def _exact(value, kind):
+    """A number in a type; TVM takes what is cast for one of 32 bits first."""
+    return tvm.tirx.const(value, kind)
+
+
 def _polynomial(x, coefficients):
     """A polynomial of a number, the highest power first."""
-    y = T.Cast(_kind(x), coefficients[0])
+    y = _exact(coefficients[0], _kind(x))
     for c in coefficients[1:]:
-        y = y * x + T.Cast(_kind(x), c)
+        y = y * x + _exact(c, _kind(x))
     return y
 
 
@@ -355,7 +360,7 @@ def _exp2(x):
     magic, bits = (6755399441055744.0, "int64") if wide else (12582912.0, "int32")
 
     def number(n):
-        return T.Cast(_kind(x), n)
+        return _exact(n, _kind(x))
 
     x = T.bind(x)
     x = T.bind(_select(x < number(low), number(low), x))
@@ -399,8 +404,8 @@ def _mantissa(x):
     def number(n):
         return T.Cast(bits, n)
 
-    tiny = x < T.Cast(kind, least)
-    whole = T.bind(T.reinterpret(bits, _select(tiny, x * T.Cast(kind, 2.0**up), x)))
+    tiny = x < _exact(least, kind)
+    whole = T.bind(T.reinterpret(bits, _select(tiny, x * _exact(2.0**up, kind), x)))
     exponent = T.bind(T.shift_right(whole - number(root), number(shift)))
     mantissa = T.reinterpret(kind, whole - T.shift_left(exponent, number(shift)))
     return T.Cast(kind, exponent - _select(tiny, number(up), number(0))), mantissa
