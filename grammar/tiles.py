@@ -274,6 +274,7 @@ class _Reader:
                 item,
                 axis=names.of(item.axis, "axis"),
                 ranges=tuple(_range(r, names) for r in item.ranges),
+                present=tuple(_range(r, names) for r in item.present),
             )
         else:
             item = replace(item, condition=names(item.condition))

@@ -158,6 +158,12 @@ class Bound(NamedTuple):
     name: Token
 
 
+class Present(NamedTuple):
+    """Where lanes of partial ranges have points."""
+
+    part: Range
+
+
 class Given(NamedTuple):
     condition: Expr
 
@@ -233,7 +239,7 @@ class _Builder(LanguageBuilder):
         high: Expr,
         end: Token,
         *rest: Token | Expr | None,
-    ) -> Range:
+    ) -> Range | Present:
         word, step, kind = rest
         if at is not None:
             _one_of(at, ("at",), "behind a list")
@@ -241,10 +247,15 @@ class _Builder(LanguageBuilder):
         assert isinstance(kind, Token)
         if isinstance(word, Token):
             _one_of(word, ("step",), "behind a range")
-        full = _one_of(kind, ("full", "partial"), "a range") == "full"
-        return Range(low, high, full, step if isinstance(step, Expr) else Int(1), of)
+        said = _one_of(kind, ("full", "partial", "present"), "a range")
+        found = Range(low, high, said == "full", step if isinstance(step, Expr) else Int(1), of)
+        if said != "present":
+            return found
+        if found != Range(low, high):
+            raise Malformed("what is present is no list, and has no steps", span(kind))
+        return Present(found)
 
-    def loop(self, word: Token, axis: Token, *rest: Token | Range | Expr | None) -> Open:
+    def loop(self, word: Token, axis: Token, *rest: Token | Range | Present | Expr | None) -> Open:
         *_, where = rest
         ranges = tuple(r for r in rest if isinstance(r, Range))
         words = [w for w in rest if isinstance(w, Token)]
@@ -254,7 +265,8 @@ class _Builder(LanguageBuilder):
         if len(found) < len(words):
             raise Malformed(f"'{words[-1]}' stands twice", span(words[-1]))
         loop = Loop(axis, ranges, (), (), backward="backward" in found, ordered="ordered" in found)
-        assert not isinstance(where, Token | Range)
+        loop = replace(loop, present=tuple(r.part for r in rest if isinstance(r, Present)))
+        assert not isinstance(where, Token | Range | Present)
         return Open(loop if where is None else replace(loop, where=where))
 
     def given(self, word: Token, condition: Expr) -> Given:

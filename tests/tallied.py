@@ -45,7 +45,8 @@ def tally(programs: Programs, here: Array) -> Tally:
     """
     axes = programs.kernel.axes
     assert here.ndim == len(axes)
-    some = np.asarray(_blocked(programs, here, reaching=False).any(_lanes(axes)))
+    points = _blocked(programs, here, reaching=False)
+    some = np.asarray(points.any(_lanes(axes)))
     every = np.asarray(_blocked(programs, here, reaching=True).all(_lanes(axes)))
     names = [a.name for a in axes]
     found, whole = Tally(), False
@@ -58,6 +59,8 @@ def tally(programs: Programs, here: Array) -> Tally:
             np.broadcast_to(x.squeeze(_lanes(axes)), need.shape) for x in (loop.visited, loop.full)
         )
         _check(need & ~visited, "a point is lost", names)
+        beside = (points & ~loop.seen).any(_lanes(axes))
+        _check(beside, "a point is beside what is present", names)
         counts = [int(np.count_nonzero(x)) for x in (visited, need)]
         if inner:
             found.add(Tally(around=counts[0], around_minimum=counts[1]))

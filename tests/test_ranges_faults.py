@@ -138,6 +138,23 @@ def spoilt(off: int) -> Callable[[Any], Any]:
     return made
 
 
+def present(low: int, end: int) -> Callable[[Any], Any]:
+    """What is present, so much off."""
+
+    def made(real: Any) -> Any:
+        def fault(self: Cover, span: Any) -> Any:
+            found = real(self, span)
+            *others, last = self.present
+            last = replace(last, low=moved(last.low, low) if low else last.low)
+            last = replace(last, high=moved(last.high, end) if end else last.high)
+            self.present = (*others, last)
+            return found
+
+        return fault
+
+    return made
+
+
 def beginning(off: int) -> Callable[[Any], Any]:
     """Where full tiles end before a suffix, so much off."""
 
@@ -346,6 +363,8 @@ FAULTS = {
     "an end in the middle of a tile": Fault(Cover, "_up", first_coordinate, BANDS),
     "a lost prefix": Fault(Cover, "_merged", lost_end("first"), UNIONS),
     "a lost suffix": Fault(Cover, "_merged", lost_end("last"), UNIONS),
+    "present, one too far": Fault(Cover, "_visited", present(1, 0), BANDS),
+    "present, one too few": Fault(Cover, "_visited", present(0, -1), BANDS),
     "full a tile too early": Fault(Cover, "_spoilt", spoilt(-1), BANDS),
     "full a tile too late": Fault(Cover, "_spoilt", spoilt(1), BANDS),
     "full a tile too long": Fault(Cover, "_spoilt", beginning(1), BANDS),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -77,20 +76,23 @@ def test_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(found[0], found[2])
 
 
-def test_products_are_of_vectors() -> None:
-    """What a product keeps is told as vectors: else the compiler takes lanes one by one."""
-    space = made("sigmoid", "tvm_vectors").__globals__
-    space["_imported"]()
-    tvm = space["tvm"]
+def test_lanes_that_no_row_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What partial rounds leave out changes nothing; a lane more would be seen."""
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    function = made("sliding_window_sinks", "tvm_clipped")
+    space = function.__globals__
+    first, last = space["_first"], space["_last"]
 
-    def flat() -> str:
-        kernel = space["_k0"]("float32", "float32", 16, False, 16, 16, 16, 16, 16)
-        module = tvm.IRModule({"kernel": kernel.with_attr("global_symbol", "kernel")})
-        return str(tvm.tirx.transform.FlattenBuffer()(module))
+    def told(begin: Any, end: Any) -> np.ndarray:
+        space["_BUILT"].clear()
+        space["_first"], space["_last"] = begin, end
+        found, _ = function(*drawn(), window=21, sinks=3)
+        return np.asarray(found)
 
-    assert "T.Broadcast(0, 16) + " not in flat()
-    space["_every"] = lambda row, lanes: nullcontext(0)
-    assert "T.Broadcast(0, 16) + " in flat()
+    wanted = told(lambda *_: space["T"].int32(0), lambda tile, *_: space["T"].int32(tile))
+    assert np.allclose(told(first, last), wanted, 1e-5, 1e-6)
+    assert not np.allclose(told(lambda *a: first(*a) + 1, last), wanted, 1e-2, 1e-3)
+    assert not np.allclose(told(first, lambda *a: last(*a) - 1), wanted, 1e-2, 1e-3)
 
 
 def test_calls_are_cheap() -> None:

@@ -63,6 +63,8 @@ class Visits:
     """The axes that are streamed: those of loops around this one, and its own."""
     visited: Array
     full: Array
+    seen: Array
+    """The lanes that may have points, by what is said to be present."""
 
 
 @dataclass
@@ -298,7 +300,10 @@ class Programs:
         self._given(loop, full & where, axes)
         visited = (times > 0) & where
         full = (full & where) | (visited & self(self.full.get(axis, Bool(False))))
-        return Visits(axes, visited, full)
+        lane, seen = self.lanes[axis], full | (not loop.present)
+        for part in loop.present:
+            seen = seen | ((self(part.low) <= lane) & (lane < self(part.high)))
+        return Visits(axes, visited, full, seen)
 
     def _given(self, loop: Loop, full: Array, around: tuple[str, ...]) -> None:
         """Fails unless what is given holds in full tiles for each lane of a program that exists."""

@@ -242,6 +242,9 @@ class Loop:
     `where` is a number of the whole tile, told anew in each round, of edges of the loop's own tile
     and of what the first statements of the body define, too: where it does not hold, the rest of
     the round is left out. It is asked in partial ranges alone.
+
+    `present`: coordinates beside which no lane of a partial range has a point, so that it changes
+    nothing; if there are none, nothing is known.
     """
 
     axis: str
@@ -252,6 +255,7 @@ class Loop:
     backward: bool = False
     ordered: bool = False
     where: Expr = Bool(True)
+    present: tuple[Range, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,9 @@ def statement(item: Statement) -> Iterator[str]:
 
 def _loop(item: Loop) -> Iterator[str]:
     order = " ordered" * item.ordered + " backward" * item.backward
-    yield f"for {item.axis}{order} in {', '.join(map(_range, item.ranges))}{_where(item.where)}"
+    present = (f"[{_text(r.low)}, {_text(r.high)}) present" for r in item.present)
+    ranges = ", ".join((*map(_range, item.ranges), *present))
+    yield f"for {item.axis}{order} in {ranges}{_where(item.where)}"
     for condition in item.given:
         yield f"{INDENT}given {_text(condition)}"
     yield from _block(item)

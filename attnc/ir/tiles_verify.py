@@ -571,7 +571,7 @@ class _Body:
             raise self.wrong(f"{item.axis} is a {axis.kind} axis: no loop runs over it")
         if any(x.axis == item.axis for x in self.loops):
             raise self.wrong(f"a loop over {item.axis} is around it")
-        for part in item.ranges:
+        for part in (*item.ranges, *item.present):
             for bound in (part.low, part.high, part.step):
                 self._whole(bound, "a bound")
                 self.integer(bound, "a bound")

@@ -56,8 +56,8 @@ def expressions(item: Statement) -> tuple[Expr, ...]:
             return (*index, value, where, guard)
         case If(condition=condition, carries=carries):
             return (condition, *(e for c in carries for e in (c.start, c.next)))
-        case Loop(ranges=ranges, carries=carries, given=given, where=where):
-            bounds = (e for r in ranges for e in bounds_of(r))
+        case Loop(ranges=ranges, carries=carries, given=given, where=where, present=present):
+            bounds = (e for r in (*ranges, *present) for e in bounds_of(r))
             return (*bounds, *given, where, *(e for c in carries for e in (c.start, c.next)))
 
 
@@ -192,6 +192,7 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 carries=_carried(item.carries, change),
                 given=tuple(map(change, item.given)),
                 where=change(item.where),
+                present=tuple(_ranged(r, change) for r in item.present),
             )
 
 

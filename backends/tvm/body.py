@@ -15,15 +15,16 @@ from attnc.backends.triton.nans import without_nan
 from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.triton.updates import updates
+from attnc.backends.tvm.clips import Clips
 from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Memory
 from attnc.backends.tvm.nests import Nest, as_fold, nests
 from attnc.backends.tvm.pairs import Pairs
 from attnc.backends.tvm.rounds import Rounds
-from attnc.backends.tvm.scope import LaneScope
+from attnc.backends.tvm.scope import LaneScope, is_divided
 from attnc.backends.tvm.sharing import shared
-from attnc.backends.tvm.terms import DTYPES
-from attnc.ir.expr import Apply, Binary, Bool, Expr, Int, Name
+from attnc.backends.tvm.terms import DTYPES, KEPT
+from attnc.ir.expr import Apply, Binary, Bool, Compare, Expr, Int, Name, Var
 from attnc.ir.printer import AND
 from attnc.ir.tiles import (
     Carry,
@@ -45,16 +46,9 @@ from attnc.ir.tiles_walk import ahead, conjuncts, expressions, in_full, in_turn,
 from attnc.ir.tiles_walk import statements as walk
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
+from attnc.passes.tiling.presence import both
 
 IDENTITIES: Final = {"sum": "0", "prod": "1", "any": "False", "all": "True"}
-KEPT: Final = {
-    Held.BOOL: "T.bool",
-    Held.INT: "T.int64",
-    Held.I64: "T.int64",
-    Held.I32: "T.int32",
-}
-"""Numbers that have a place of their own; TVM writes others out wherever they are read, and those
-that are made of each other grow without end."""
 
 
 @dataclass
@@ -76,6 +70,7 @@ class Body(Presumed):
         self.plain: frozenset[str] = without_nan(scope.kernel)
         self.matrices: Matrices = self._matrices()
         self.pairs: Pairs = Pairs(scope, self.matrices)
+        self.clips: Clips = Clips(scope, self.buffers)
         for target, operand in shared(scope, self.matrices.placed).items():
             scope.buffers[target] = scope.buffer(operand)
         self.uses: Counter[str] = Counter(
@@ -194,7 +189,8 @@ class Body(Presumed):
             for one in packed:
                 self.buffers.setdefault(one.room, self.pairs.made(one))
                 with scope.text.calling():
-                    lane = self._masked_read(item, self.memory.place(item.tensor, item.index))
+                    lane = self.memory.place(item.tensor, item.index)
+                    lane = self._masked_read(item, self._mask(item.where), lane)
                 line = self.pairs.reading(one, lane, along=along == one.over)
                 self.line(INDENT + line)
         if self._is_placed(item):
@@ -232,6 +228,11 @@ class Body(Presumed):
     def _nest(self, nest: Nest) -> None:
         """Prints loops over lanes, behind what folds begin with."""
         scope = self.scope
+        if nest.loops and isinstance(nest.items[0], Load):
+            for item in nest.items:
+                assert isinstance(item, Load)
+                self._load(item, nest.loops)
+            return
         for item in nest.items:
             if isinstance(item, Fold):
                 self._begin(item)
@@ -259,16 +260,53 @@ class Body(Presumed):
             for i in nest.items
         ):
             return True
-        return any(is_scalar(e) for i in nest.items for e in expressions(i))
+        return any(self._is_scalar(e) for i in nest.items for e in expressions(i))
+
+    def _is_scalar(self, expr: Expr) -> bool:
+        """Whether lanes of an expression are no vectors: integers are divided lane by lane, or a
+        function has no text for vectors."""
+        for node in subexpressions(expr):
+            match node:
+                case Binary(op="**", right=right) if not isinstance(right, Int):
+                    return True
+                case Binary() if is_divided(node):
+                    if self.scope.vector in self.scope.context.varies(node):
+                        return True
+                case Apply(function=function) if function in SCALAR:
+                    return True
+                case _:
+                    pass
+        return False
 
     def _loops(self, axes: Sequence[str], *, vector: bool) -> None:
         """The heads of loops over lanes."""
-        for axis in axes:
-            lane, size = self.scope.lane(axis), self.scope.size_of(axis)
-            vectors = vector and axis == self.scope.vector and axis == axes[-1]
-            head = f"_each({size})" if vectors else f"range({size})"
-            self.line(f"for {lane} in {head}:")
+        scope = self.scope
+        part = ""
+        if scope.vector in axes and scope.clipped.keys() & set(axes):
+            part = self.clips.part
+            self.line(f"for {part} in range({self.clips.parts}):")
             self.depth += 1
+        for axis in axes:
+            lane, size = scope.lane(axis), scope.size_of(axis)
+            vectors = vector and axis == scope.vector and axis == axes[-1]
+            head = "_each" if vectors else "range"
+            if axis in scope.clipped:
+                clip = scope.clipped[axis]
+                first, last = clip.first, clip.last
+                if part:
+                    first, last = f"{clip.firsts}[{part}]", f"{clip.lasts}[{part}]"
+                at = scope.names.of("at", f"{axis}_at")
+                self.line(f"for {at} in T.serial({last} - {first}):")
+                self.depth += 1
+                self.line(f"{lane}: T.let = {first} + {at}")
+            elif part and axis == scope.vector:
+                at = scope.names.of("at", f"{axis}_at")
+                self.line(f"for {at} in {head}(min({size}, LANES)):")
+                self.depth += 1
+                self.line(f"{lane} = T.meta_var({part} * LANES + {at})")
+            else:
+                self.line(f"for {lane} in {head}({size}):")
+                self.depth += 1
 
     def _begin(self, item: Fold) -> None:
         """What a fold begins with."""
@@ -428,7 +466,13 @@ class Body(Presumed):
                     self._pack(name)
             taken = f"_either({one.condition}, {self.pairs.taken(one)}, {taken})"
             right = f"_either({one.condition}, {several.room}, {right})"
-        self.line(f"_dot({room}, {taken}, {right}, {sizes}, LANES, {dtype}, {begin}, {turned})")
+        part = ""
+        for axis, which in ((other, "rows"), (found.over, "inner")):
+            if axis in scope.clipped:
+                clip = scope.clipped[axis]
+                part = f", some_{which}=({clip.firsts}, {clip.lasts})"
+        sizes = f"{sizes}, LANES, {dtype}"
+        self.line(f"_dot({room}, {taken}, {right}, {sizes}, {begin}, {turned}{part})")
 
     def _sum(self, item: Map) -> None:
         """A product that is added onto something."""
@@ -460,17 +504,125 @@ class Body(Presumed):
     # Memory
 
     def _read(self, item: Load) -> str:
-        return self._masked_read(item, self.memory.read(item), DTYPES[HELD[item.kind]])
+        """A lane of a load in the type that it is held in."""
+        text, dtype = self.memory.read(item), DTYPES[HELD[item.kind]]
+        return self._masked_read(item, self._mask(item.where), text, dtype)
 
-    def _masked_read(self, item: Load, text: str, dtype: str = '"uint16"') -> str:
+    def _masked_read(self, item: Load, mask: Term, text: str, dtype: str = '"uint16"') -> str:
         """An element, or what is there where a load has none."""
-        mask = self._mask(item.where)
         if mask.true:
             return text
-        fill = constant(item.fill if item.fill is not None else 0, item.kind)
-        if dtype == '"uint16"':
-            fill = "0"
-        return f"T.if_then_else({mask.text}, {text}, T.Cast({dtype}, {fill}))"
+        fill = f"T.Cast({dtype}, 0)" if dtype == '"uint16"' else _fill(item)
+        return f"T.if_then_else({mask.text}, {text}, {fill})"
+
+    def _load(self, item: Load, loops: Sequence[str]) -> None:
+        """The lanes of a load. What does not vary along a row is asked once for it, so that a row
+        that lies in memory as it does here is copied in vectors."""
+        scope, before, row = self.scope, self.depth, loops[-1]
+        room = self._room(item.target)
+        parts = [p for p in conjuncts(self._masked(item.where)) if not self.expression(p).true]
+        inside = [p for p in parts if row in scope.context.varies(p)]
+        asked = both(*(p for p in parts if p not in inside))
+        element = scope.element(item.target)
+        if self._is_turned(item, loops) and not inside:
+            vector, at, part = loops[0], scope.names.of("at", f"{loops[0]}_at"), self.clips.part
+            rows, size = scope.names.of("rows", f"{room}_rows"), scope.size_of(vector)
+            self.buffers[rows] = f"{rows} = T.alloc_buffer((LANES, {scope.size_of(row)}), FLOAT)"
+            self.line(f"if _turns({size}, {scope.size_of(row)}, LANES):")
+            self.line(f"{INDENT}for {part} in range({size} // LANES):")
+            self.line(f"{INDENT * 2}for {at} in range(LANES):")
+            self.depth += 3
+            self.line(f"{scope.lane(vector)} = T.meta_var({part} * LANES + {at})")
+            self._rows_of(item, row, f"{rows}[{at}, {scope.lane(row)}]", asked, inside)
+            self.depth = before + 2
+            self.line(f"_turn({room}, {rows}, {part}, LANES)")
+            self.depth = before
+            self.line("else:")
+            self.depth += 1
+        self._loops(loops[:-1], vector=False)
+        self._rows_of(item, row, element, asked, inside)
+        self.depth = before
+
+    def _is_turned(self, item: Load, loops: Sequence[str]) -> bool:
+        """Whether rows in memory are columns of the tile: vectors go the other way."""
+        scope = self.scope
+        return (
+            len(loops) == 2
+            and loops[0] == scope.vector
+            and scope.layouts[item.target] == (loops[1], loops[0])
+            and HELD[item.kind] is Held.FLOAT
+            and not scope.clipped.keys() & set(loops)
+            and bool(self._near(item, loops[1], ()))
+        )
+
+    def _rows_of(
+        self, item: Load, row: str, element: str, asked: Expr, inside: Sequence[Expr]
+    ) -> None:
+        """A row of a load, if what is asked of it holds, and of what is `inside` lane by lane."""
+        before = self.depth
+        if asked != Bool(True):
+            self.line(f"if {self.expression(asked).text}:")
+            self.depth += 1
+        self._row_of(item, row, element, inside)
+        if asked != Bool(True):
+            self.depth -= 1
+            self.line("else:")
+            self.depth += 1
+            self._along(row, item, element, _fill(item))
+        self.depth = before
+
+    def _row_of(self, item: Load, row: str, element: str, inside: Sequence[Expr]) -> None:
+        """A row of a load that is there."""
+        before, near = self.depth, self._near(item, row, inside)
+        if element == self.scope.element(item.target) and self.scope.layouts[item.target][-1:] != (
+            row,
+        ):
+            near = ""
+        if near:
+            self.line(f"if {near}:")
+            self.depth += 1
+            self._along(row, item, element, self.memory.read(item, near=True), vector=True)
+            self.depth = before
+            self.line("else:")
+            self.depth += 1
+        dtype, mask = DTYPES[HELD[item.kind]], self.expression(both(*inside))
+        text = self._masked_read(item, mask, self.memory.read(item), dtype)
+        self._along(row, item, element, text)
+        self.depth = before
+
+    def _along(
+        self, row: str, item: Load, element: str, text: str, *, vector: bool = False
+    ) -> None:
+        """A loop over a row of a load."""
+        before = self.depth
+        if vector:
+            self.line(f"for {self.scope.lane(row)} in _beside({self.scope.size_of(row)}):")
+            self.depth += 1
+        else:
+            self._loops((row,), vector=False)
+        self._assign(element, item.kind, text)
+        self.depth = before
+
+    def _near(self, item: Load | Store, row: str, inside: Sequence[Expr]) -> str:
+        """When a row lies in memory as in the tile, all of it; never if nothing is said."""
+        scope, size = self.scope, self.scope.axis(row).size
+        plain = item.tensor.removesuffix("?") not in {b.name for b in scope.plan.buffers}
+        alike = (
+            item.index[-1:] == (Var(row),)
+            and row not in scope.context.varies(*item.index[:-1])
+            and row not in {*scope.strides, *scope.clipped}
+            and plain
+            and self.memory.declared(item.tensor) in VECTORS
+        )
+        if not alike or not set(inside) <= {Compare(("<",), (Var(row), size))}:
+            return ""
+        asked = [self.memory.near(item.tensor)]
+        if inside:
+            end = scope.size_of(row)
+            if scope.axis(row).kind != "whole":
+                end = f"{scope.start_of(row)} + {end}"
+            asked.append(f"{end} <= {scope.text(size).text}")
+        return " and ".join(asked)
 
     def _store(self, item: Store) -> None:
         scope = self.scope
@@ -481,6 +633,10 @@ class Body(Presumed):
         axes = scope.natural(item, scope.dimensions(scope.context.sorted(varying)))
         before = self.depth
         conditions = [p for p in conjuncts(self._masked(item.guard)) if p != Bool(True)]
+        if self._is_turned_out(item, axes, kind, conditions):
+            self._turn_out(item, axes, kind, conditions)
+            self.line("else:")
+            self.depth += 1
         bound: set[str] = set()
         for axis in (None, *axes):
             if axis is not None:
@@ -520,6 +676,64 @@ class Body(Presumed):
         self.line(
             f"{self.memory.place(item.tensor, item.index)} = {self.memory.stored(item, text)}"
         )
+        self.depth = before
+
+    def _is_turned_out(
+        self, item: Store, axes: Sequence[str], kind: Kind, conditions: Sequence[Expr]
+    ) -> bool:
+        """Whether columns of tiles become rows in memory, of each of which the same is asked."""
+        scope = self.scope
+        if len(axes) != 2 or axes[0] != scope.vector or HELD[kind] is not Held.FLOAT:
+            return False
+        varies = scope.context.varies
+        inside = [c for c in conditions if axes[1] in varies(c)]
+        return axes[1] not in varies(item.where) and bool(self._near(item, axes[1], inside))
+
+    def _turn_out(
+        self, item: Store, axes: Sequence[str], kind: Kind, conditions: Sequence[Expr]
+    ) -> None:
+        """Prints a store whose values are computed in vectors, and turned, where they can be."""
+        scope, (vector, row), before = self.scope, axes, self.depth
+        size, part = scope.size_of(vector), self.clips.part
+        self.line(f"if _turns({size}, {scope.size_of(row)}, LANES):")
+        self.depth += 1
+        new = f"{item.tensor} in vectors"
+        scope.context.kinds[new] = kind
+        scope.context.axes[new] = scope.context.sorted(set(axes))
+        scope.layouts[new] = (row, vector)
+        scope.buffers[new] = room = scope.names.of("turned", f"{item.tensor.lower()}_turned")
+        self._nest_of(Map(new, scope.context.axes[new], kind, item.value))
+        self._room(new)
+        rows, at = f"{room}_rows", scope.names.of("at", f"{vector}_at")
+        self.buffers[rows] = f"{rows} = T.alloc_buffer((LANES, {scope.size_of(row)}), FLOAT)"
+        self.line(f"for {part} in range({size} // LANES):")
+        self.depth += 1
+        self.line(f"_turn_back({rows}, {room}, {part}, LANES)")
+        self.line(f"for {at} in range(LANES):")
+        self.depth += 1
+        self.line(f"{scope.lane(vector)} = T.meta_var({part} * LANES + {at})")
+        inside = [c for c in conditions if row in scope.context.varies(c)]
+        asked = self.expression(both(*(c for c in conditions if c not in inside)))
+        if not asked.true:
+            self.line(f"if {asked.text}:")
+            self.depth += 1
+        text, where = f"{rows}[{at}, {scope.lane(row)}]", self._truth(item.where)
+        if not where.true:
+            fill = f"T.Cast({DTYPES[HELD[kind]]}, {constant(item.empty, kind)})"
+            text = f"_where({where.text}, {text}, {fill})"
+        text = self.memory.stored(item, text)
+        place = self.memory.place(item.tensor, item.index)
+        found = self.memory.tensor(item.tensor)
+        self.line(f"if {self._near(item, row, inside)}:")
+        self.line(f"{INDENT}for {scope.lane(row)} in _beside({scope.size_of(row)}):")
+        self.line(f"{INDENT * 2}{found.near}{place.removeprefix(found.python)} = {text}")
+        self.line("else:")
+        self.depth += 1
+        self._loops((row,), vector=False)
+        if inside:
+            self.line(f"if {self.expression(both(*inside)).text}:")
+            self.depth += 1
+        self.line(f"{place} = {text}")
         self.depth = before
 
     def _points(self) -> set[str]:
@@ -678,6 +892,9 @@ class Body(Presumed):
     def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
         """The rounds through the ranges of one class."""
         scope, axis = self.scope, item.axis
+        clipped = not parts[0].full and self.clips.has(item)
+        for line in self.clips.before(item) if clipped else ():
+            self.line(line)
         rounds = Rounds(scope, item, parts)
         for line in (*rounds.before, rounds.line):
             self.line(line)
@@ -691,8 +908,11 @@ class Body(Presumed):
         if rounds.step is not None:
             scope.strides[axis] = rounds.step
         scope.whole_ends[axis] = all(p.full or p.high == scope.axis(axis).size for p in parts)
+        for line in self.clips.inside(item) if clipped else ():
+            self.line(line)
         with self._within(item, parts):
             self._inside(in_full(item) if parts[0].full else item)
+        scope.clipped.pop(axis, None)
         self.depth -= 1
         scope.ends.pop(axis, None)
         scope.strides.pop(axis, None)
@@ -711,6 +931,8 @@ class Body(Presumed):
 
 PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
 """Helpers that keep numbers in places of their own, of which there are no vectors."""
+VECTORS: Final = (None, "f16", "bf16", "f32", "f64")
+"""Types of elements that are widened as vectors."""
 SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
 """Functions that are computed lane by lane."""
 
@@ -727,6 +949,12 @@ def is_scalar(expr: Expr) -> bool:
             case _:
                 pass
     return False
+
+
+def _fill(item: Load) -> str:
+    """What a lane of a load is where it is not in memory."""
+    fill = constant(item.fill if item.fill is not None else 0, item.kind)
+    return f"T.Cast({DTYPES[HELD[item.kind]]}, {fill})"
 
 
 def room_type(kind: Kind) -> str:

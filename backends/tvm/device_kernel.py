@@ -77,7 +77,7 @@ class DeviceKernelText(KernelText):
         body = DeviceBody(scope, uniform=target == "webgpu")
         body.statements(scope.kernel.body)
         tensors = tuple(body.memory.tensors.values())
-        views = [self._view(t) for t in tensors]
+        views = [self._matched(t) for t in tensors]
         casts = [
             f"{local}: T.let = T.Cast({self._number(kind)}, {argument.name}_given)"
             for (_, kind), (argument, local) in scope.hoists.items()
@@ -128,7 +128,8 @@ class DeviceKernelText(KernelText):
                         return node
         return None
 
-    def _view(self, tensor: Tensor) -> str:
+    def _matched(self, tensor: Tensor) -> str:
+        """The line that gives a tensor its sizes."""
         sizes = [self.scope.text(s).text for s in tensor.sizes] or ["1"]
         comma = "," if len(sizes) == 1 else ""
         shape = f"({', '.join(sizes)}{comma})"

@@ -39,7 +39,7 @@ class DeviceMemory(Memory):
             raise NotPrinted("numbers of 64 bits on a device", Name(name))
         return "float32" if kind.floating else "int32"
 
-    def read(self, item: Load) -> str:
+    def read(self, item: Load, *, near: bool = False) -> str:
         """A lane of a load in the type that it is held in."""
         text = self.place(item.tensor, item.index)
         if item.kind is Kind.BOOL:

@@ -64,7 +64,8 @@ class KernelText:
         turns, turn, workers = (scope.names.fresh(n) for n in ("turns", "turn", "workers"))
         body.statements(scope.kernel.body)
         tensors = tuple(body.memory.tensors.values())
-        views = [self._view(t) for t in tensors]
+        views = [self._view(t, t.python, self._steps(t)) for t in tensors]
+        views += [self._view(t, t.near, [*self._steps(t)[:-1], "1"]) for t in tensors if t.near]
         casts = [
             f"{local}: T.let = T.Cast({DTYPES[HELD[kind]]}, {argument.name}_given)"
             for (_, kind), (argument, local) in scope.hoists.items()
@@ -83,17 +84,20 @@ class KernelText:
         lines += [f"{INDENT}):"]
         inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
         imported = "_native(FLOAT, LANES)"
+        if any("_turn(" in line or "_turn_back(" in line for line in body.lines):
+            imported += " + _native_turn(FLOAT, LANES)"
         if scope.pairs:
             imported += f" + _native_pairs({' or '.join(scope.pairs.values())}, LANES)"
         inner += [f'T.attr(T.int32(0), "pragma_import_llvm", {imported})']
         inner += [f'{turns} = T.alloc_buffer((1,), "int64")', f"{turns}[0] = 0"]
         inner += [f"for worker in T.parallel(T.min({workers}, {count})):"]
-        each = [*body.buffers.values(), f'{turn} = T.alloc_buffer((1,), "int64")']
+        rows = [f'{r} = T.alloc_buffer(({self._vectors()},), "int64")' for r in scope.rows]
+        each = [*body.buffers.values(), *rows, f'{turn} = T.alloc_buffer((1,), "int64")']
         each += [f"{turn}[0] = _claimed({turns})", f"while {turn}[0] < {count}:"]
         deep = [f"program: T.let = {turn}[0]", *programs]
         after = INDENT * 4 + f"{turn}[0] = _claimed({turns})"
         text = [INDENT * 2 + x for x in inner] + [INDENT * 3 + x for x in each]
-        text += [INDENT * 4 + x for x in deep] + body.lines + [after]
+        text += [INDENT * 4 + x for x in (*deep, *self._rows())] + body.lines + [after]
         lines += [x for line in text for x in laid_out(line)]
         lines += ["", f"{INDENT}return kernel"]
         return Printed(
@@ -115,14 +119,26 @@ class KernelText:
         """The strides of a tensor."""
         return list(tensor.strides)
 
-    def _view(self, tensor: Tensor) -> str:
+    def _vectors(self) -> str:
+        """The size of a tile along vectors."""
+        return self.scope.size_of(self.scope.vector or "")
+
+    def _rows(self) -> list[str]:
+        """The loop that computes coordinates of a program's rows."""
+        scope = self.scope
+        if not scope.rows:
+            return []
+        lane = scope.lane(scope.vector or "")
+        inside = [f"{INDENT}{r}[{lane}] = {text}" for r, text in scope.rows.items()]
+        return [f"for {lane} in range({self._vectors()}):", *inside]
+
+    def _view(self, tensor: Tensor, name: str, strides: list[str]) -> str:
         """The line that gives a tensor its sizes and strides."""
         sizes = [self.scope.text(s).text for s in tensor.sizes] or ["1"]
         comma = "," if len(sizes) == 1 else ""
-        strides = ", ".join(self._steps(tensor))
-        by = f", strides=({strides}{comma})" if tensor.strides else ""
+        by = f", strides=({', '.join(strides)}{comma})" if strides else ""
         return (
-            f"{tensor.python} = T.decl_buffer(({', '.join(sizes)}{comma}), {tensor.element}, "
+            f"{name} = T.decl_buffer(({', '.join(sizes)}{comma}), {tensor.element}, "
             f"data={tensor.data}{by}, align=1)"
         )
 

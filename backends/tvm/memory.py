@@ -41,6 +41,8 @@ class Tensor:
     element: str
     """The type of what lies in memory."""
     sizes: tuple[Expr, ...]
+    near: str = ""
+    """Its name where elements along the last rank are known to lie side by side."""
 
 
 @dataclass
@@ -95,9 +97,18 @@ class Memory:
             return scope.lane(expr.name)
         return scope.text(expr).text
 
-    def read(self, item: Load) -> str:
-        """A lane of a load in the type that it is held in."""
+    def near(self, name: str) -> str:
+        """When elements along the last rank of a tensor lie side by side; it is named for that."""
+        found = self.tensor(name)
+        found.near = found.near or self.scope.names.fresh(f"{found.python}_near")
+        return f"{found.strides[-1]} == 1"
+
+    def read(self, item: Load, *, near: bool = False) -> str:
+        """A lane of a load in the type that it is held in; `near`: where that is so."""
         text = self.place(item.tensor, item.index)
+        if near:
+            found = self.tensor(item.tensor)
+            text = found.near + text.removeprefix(found.python)
         if item.tensor.removesuffix("?") in {b.name for b in self.scope.plan.buffers}:
             return text
         element, dtype = self.declared(item.tensor), DTYPES[HELD[item.kind]]

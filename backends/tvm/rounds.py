@@ -15,8 +15,8 @@ from attnc.ir.tiles import Loop, Range
 class Rounds:
     """The rounds of a loop through some ranges: what stands before it, its line, what is inside.
 
-    Ranges may be empty. A single one whose tiles follow each other is counted by where they begin;
-    others by the number of the round.
+    Ranges may be empty. A single one whose tiles follow each other from a number of the text on is
+    counted by where they begin; others by the number of the round.
     """
 
     scope: LaneScope
@@ -41,11 +41,9 @@ class Rounds:
         (part,) = self.parts
         low, high = self.scope.text(part.low), self._named(part.high, "end")
         self.end = high.text
-        # the beginning of such a loop is written out wherever its counter is read, and lost
-        counted = not tiled and not low.literal
-        if part.step == Int(1) and not self.loop.backward and not counted:
+        if part.step == Int(1) and not self.loop.backward and low.literal:
             step = "" if self.tile == "1" else f", step={self.tile}"
-            begin = f"T.int64({low.text})" if low.literal else low.text
+            begin = f"T.int64({low.text})"
             self.line = f"for {self.counter} in T.serial({begin}, {high.text}{step}):"
             return
         stride = self.tile

@@ -13,10 +13,24 @@ from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.tvm.expressions import LaneExpressions
-from attnc.ir.expr import Compare, Expr, Var
+from attnc.ir.expr import Binary, Compare, Expr, Int, Value, Var
 from attnc.ir.printer import COMPARE, SUM
-from attnc.ir.tiles import Carry, Fold, If, Kernel, Let, Load, Loop, Map, Plan, Statement, Store
+from attnc.ir.tiles import (
+    Carry,
+    Coord,
+    Fold,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Loop,
+    Map,
+    Plan,
+    Statement,
+    Store,
+)
 from attnc.ir.tiles_walk import expressions, names, statements
+from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 
 RESERVED: Final = TAKEN | {
@@ -32,6 +46,19 @@ RESERVED: Final = TAKEN | {
     "program",
     "worker",
 }
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Lanes of a tile that are computed: the first, and the one behind the last.
+
+    They are told for all rows of a program, and in buffers for each vector of rows.
+    """
+
+    first: str
+    last: str
+    firsts: str
+    lasts: str
 
 
 @dataclass
@@ -56,6 +83,12 @@ class LaneScope(KernelScope):
     """Products whose operands are bf16, if the inputs are."""
     pairs: dict[str, str] = field(default_factory=dict[str, str])
     """What the text asks for whether such products take pairs, and the name of that."""
+    clipped: dict[str, Clip] = field(default_factory=dict[str, Clip])
+    """Axes of whose tiles a part alone is computed."""
+    part: str = ""
+    """The first coordinate of a vector of rows, where it stands for a tile of them."""
+    rows: dict[str, str] = field(default_factory=dict[str, str])
+    """Buffers of coordinates that a program computes once, and the text of a lane of each."""
 
     def __post_init__(self) -> None:
         KernelScope.__post_init__(self)
@@ -115,11 +148,22 @@ class LaneScope(KernelScope):
 
     # What expressions ask
 
+    def bound(self, which: str, variable: str) -> Term:
+        """The least or greatest coordinate of the current tile, or of a vector of its rows."""
+        if not self.part or variable != self.vector:
+            return KernelScope.bound(self, which, variable)
+        if which == "low":
+            return Term(self.part, (), Held.INT)
+        end = self.text(self.axis(variable).size).text
+        rows = f"T.min({self.size_of(variable)}, LANES)"
+        return Term(f"T.min({self.part} + {rows}, {end}) - 1", (), Held.INT, SUM)
+
     def variable(self, name: str) -> Term:
         """The coordinate of a lane."""
         for coord in self.kernel.coords:
             if coord.name == name:
-                return self.text.held(self.text(coord.value), Held.INT)
+                term = self.text.held(self.text(coord.value), Held.INT)
+                return self._row(coord, term) if self._is_row(coord) else term
         lane = self.lane(name)
         if not self.is_tile(name):
             return Term(lane, (), Held.INT)
@@ -128,6 +172,26 @@ class LaneScope(KernelScope):
         if name in self.strides:
             return Term(f"{self.start_of(name)} + {lane} * {self.strides[name]}", (), Held.INT, SUM)
         return Term(f"{self.start_of(name)} + {lane}", (), Held.INT, SUM)
+
+    def _is_row(self, coord: Coord) -> bool:
+        """Whether a coordinate of a program's vectors is made by division, of which there are no
+        vectors: it is computed once, and read."""
+        varies = self.context.varies(Var(coord.name)) - {self.vector}
+        own = {s.name for s in statements(self.kernel.body) if isinstance(s, Let)}
+        return (
+            self.vector in self.context.varies(Var(coord.name))
+            and not any(self.is_tile(a) or self.axis(a).kind != "par" for a in varies)
+            and not names(coord.value)
+            and not any(isinstance(n, Value) and n.name in own for n in subexpressions(coord.value))
+            and any(map(is_divided, subexpressions(coord.value)))
+        )
+
+    def _row(self, coord: Coord, term: Term) -> Term:
+        """A lane of such a coordinate, where it is kept."""
+        assert self.vector is not None
+        python = self.names.of("row", f"{coord.name}_row")
+        self.rows[python] = term.text
+        return Term(f"{python}[{self.lane(self.vector)}]", (), Held.INT)
 
     def lane(self, axis: str) -> str:
         """The name of the counter of lanes along an axis; of an axis without tiles, of points."""
@@ -171,6 +235,15 @@ class LaneScope(KernelScope):
         """The shape of a tile's buffer."""
         sizes = [self.size_of(a) for a in self.layouts[name]] or ["1"]
         return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def is_divided(expr: Expr) -> bool:
+    """Whether integers are divided by what is not known when the text is written."""
+    match expr:
+        case Binary(op="//" | "%", right=right):
+            return not isinstance(right, Int)
+        case _:
+            return False
 
 
 def scope_of(plan: Plan, kernel: Kernel, narrow: frozenset[str]) -> LaneScope:

@@ -51,6 +51,59 @@ def _lane_sums(vector, lanes):
     return "\n".join([*lines, f"  ret {vector} {held[0]}", "}"]) + "\n"
 
 
+def _native_turn(dtype, lanes):
+    """To turn a square of vectors, so that rows become columns: in each step, of two rows so far
+    apart every so many numbers change places."""
+    number, size = ("double", 8) if dtype == "float64" else ("float", 4)
+    vector, places = f"<{lanes} x {number}>", range(lanes)
+    lines = ["define i32 @turned(ptr noalias %from, i64 %width, ptr noalias %to, i64 %columns) {"]
+    for i in places:
+        lines += [
+            f"  %i{i} = mul i64 %width, {i}",
+            f"  %p{i} = getelementptr {number}, ptr %from, i64 %i{i}",
+            f"  %x1_{i} = load {vector}, ptr %p{i}, align {size}",
+        ]
+    step = 1
+    while step < lanes:
+        for i in (i for i in places if not i & step):
+            pair = f"{vector} %x{step}_{i}, {vector} %x{step}_{i + step}"
+            for k, off in ((i, 0), (i + step, step)):
+                order = (j + off if not j & step else lanes + j - step + off for j in places)
+                mask = ", ".join(f"i32 {j}" for j in order)
+                lines.append(f"  %x{2 * step}_{k} = shufflevector {pair}, <{lanes} x i32> <{mask}>")
+        step *= 2
+    for i in places:
+        lines += [
+            f"  %j{i} = mul i64 %columns, {i}",
+            f"  %q{i} = getelementptr {number}, ptr %to, i64 %j{i}",
+            f"  store {vector} %x{step}_{i}, ptr %q{i}, align {size}",
+        ]
+    return "\n".join([*lines, "  ret i32 0", "}", ""])
+
+
+def _turns(rows, columns, lanes):
+    """Whether rows are turned in squares of vectors."""
+    return lanes > 1 and rows % lanes == 0 and columns % lanes == 0
+
+
+def _turn(tile, rows, part, lanes):
+    """Makes so many rows columns of a tile."""
+    width, columns = int(rows.shape[1]), int(tile.shape[1])
+    with T.serial(width // lanes) as block:
+        start, end = rows[0, block * lanes], tile[block * lanes, part * lanes]
+        start, end = T.address_of(start), T.address_of(end)
+        T.evaluate(T.call_extern("int32", "turned", start, T.int64(width), end, T.int64(columns)))
+
+
+def _turn_back(rows, tile, part, lanes):
+    """Makes so many columns of a tile rows."""
+    width, columns = int(rows.shape[1]), int(tile.shape[1])
+    with T.serial(width // lanes) as block:
+        start, end = tile[block * lanes, part * lanes], rows[0, block * lanes]
+        start, end = T.address_of(start), T.address_of(end)
+        T.evaluate(T.call_extern("int32", "turned", start, T.int64(columns), end, T.int64(width)))
+
+
 def _native_pairs(paired, lanes):
     """To add up products of pairs of bf16, and to round to pairs, if a kernel does; a pair is a
     number of 32 bits, the first of the two in its lower half."""
@@ -648,6 +701,12 @@ def _each(size):
     return T.vectorized(size) if size > 1 else T.serial(size)
 
 
+def _beside(size):
+    """A loop over neighbours in memory as vectors: counted in 64 bits, as places there are, since
+    what is cast is no vector of neighbours to TVM."""
+    return T.vectorized(T.int64(size)) if size > 1 else T.serial(size)
+
+
 def _either(condition, a, b):
     """One of two, told when a kernel is built."""
     return a if condition else b
@@ -729,6 +788,37 @@ def _multiplied(sum_, x, y):
     return sum_ + x * y
 
 
+def _first(tile, start, paired, *spans):
+    """The first lane of a tile that is in some span of coordinates; behind it, if there is none.
+
+    If lanes are `paired`, the first of two.
+    """
+    found = T.int64(tile)
+    for low, high in spans:
+        low, high = _lanes(tile, start, low, high)
+        found = T.min(found, T.Select(low < high, low, T.int64(tile)))
+    return T.Cast("int32", found - T.truncmod(found, T.int64(2)) if paired else found)
+
+
+def _last(tile, start, paired, *spans):
+    """The lane behind the last that is in some span; 0, if there is none."""
+    found = T.int64(0)
+    for low, high in spans:
+        low, high = _lanes(tile, start, low, high)
+        found = T.max(found, T.Select(low < high, high, T.int64(0)))
+    if paired:
+        found = T.min(found + T.truncmod(found, T.int64(2)), T.int64(tile))
+    return T.Cast("int32", found)
+
+
+def _lanes(tile, start, low, high):
+    """The lanes of a tile that are in a span of coordinates."""
+    low, high = (
+        x - start if isinstance(x, tvm.ir.Expr) else T.int64(x) - start for x in (low, high)
+    )
+    return T.max(low, T.int64(0)), T.min(high, T.int64(tile))
+
+
 def _begun(held, begin, i, j, lanes, dtype):
     """Rows of vectors at what a function gives, or at 0."""
     for r, row in enumerate(held):
@@ -760,12 +850,30 @@ def _placed(stored, dtype, columns, lanes):
     return stored == dtype and columns >= lanes
 
 
-def _dot(c, a, b, rows, columns, inner, lanes, dtype, begin, turned):
+def _dot(
+    c,
+    a,
+    b,
+    rows,
+    columns,
+    inner,
+    lanes,
+    dtype,
+    begin,
+    turned,
+    some_rows=None,
+    some_inner=None,
+):
     """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b[k, j]`; without a `begin`, the sum.
 
     A few rows and vectors of columns are kept in registers. Where columns make no vector, vectors
-    go along that axis of `a` that lies last in memory: its rows, if it is `turned`.
+    go along that axis of `a` that lies last in memory: its rows, if it is `turned`. Of rows or of
+    `k`, `some` are the first for each vector, and what is behind the last; other rows may become
+    anything.
     """
+    if columns >= lanes and (some_rows or some_inner):
+        _dot_of_some(c, a, b, rows, columns, inner, lanes, dtype, begin, some_rows, some_inner)
+        return
     if columns >= lanes:
         if str(b.dtype) == "int32":
             inner = -(-inner // 2)
@@ -784,6 +892,33 @@ def _dot(c, a, b, rows, columns, inner, lanes, dtype, begin, turned):
             _down(c, a, b, rows, inner, j, lanes, dtype, start)
         else:
             _along(c, a, b, rows, inner, j, lanes, dtype, start)
+
+
+def _dot_of_some(c, a, b, rows, columns, inner, lanes, dtype, begin, some_rows, some_inner):
+    """A product of which each vector of columns has some rows, or adds some up.
+
+    Places are of 64 bits, in which a sum of them stays as it is written.
+    """
+    two = 2 if str(b.dtype) == "int32" else 1  # numbers in one
+    inner = -(-inner // two)
+    most = _sums() // 2 if some_rows else _sums()
+    high = next(r for r in range(min(most, rows), 0, -1) if rows % r == 0)
+    with T.serial(T.int64(columns // lanes)) as column:
+        low, end = (T.Cast("int64", x[column]) for x in some_rows or some_inner)
+        first, blocks, start, count = 0, rows // high, 0, inner
+        if some_rows:
+            first = T.truncdiv(low, T.int64(high))
+            blocks = T.truncdiv(end + T.int64(high - 1), T.int64(high)) - first
+        else:
+            start = T.truncdiv(low, T.int64(two))
+            count = T.truncdiv(end + T.int64(two - 1), T.int64(two)) - start
+        with T.serial(blocks) as row:
+            i, j = (first + row) * high, column * lanes
+            held = _held(high, 1, lanes, dtype)
+            _begun(held, begin, i, j, lanes, dtype)
+            with T.serial(count) as at:
+                _added(held, a, b, i, j, start + at, lanes)
+            _put(held, c, i, j, lanes)
 
 
 def _flat(buffer):

@@ -20,3 +20,12 @@ DTYPES: Final = {
 `FLOAT` is what is computed in for tensors that declare no type, `INDEX` the type of coordinates:
 both are told when a kernel is built.
 """
+
+KEPT: Final = {
+    Held.BOOL: "T.bool",
+    Held.INT: "T.int64",
+    Held.I64: "T.int64",
+    Held.I32: "T.int32",
+}
+"""Numbers that have a place of their own; TVM writes others out wherever they are read, and those
+that are made of each other grow without end."""

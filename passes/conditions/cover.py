@@ -55,6 +55,8 @@ class Cover:
     let: Callable[[str, Expr], Expr]
     whole: bool = False
     """Whether pieces end with a tile, or with the extent: loops inside look at all of its lanes."""
+    present: tuple[Piece, ...] = ()
+    """Where points may be present, to the coordinate."""
     _tile: Expr = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +125,9 @@ class Cover:
     def _visited(self, span: Span) -> tuple[Span, Part]:
         """The tiles that a span meets, none where it has no coordinate."""
         low, end, some = self._bounds(span)
-        return span, self._part(span, self._down(low), end, some, ZERO)
+        part = self._part(span, self._down(low), end, some, ZERO)
+        self.present += (Piece(self._clear(span, low, end, some, ZERO).start, part.end),)
+        return span, part
 
     def _spoilt(self, span: Span) -> tuple[Span, Part]:
         """The tiles that a span meets, in which not all points are present."""
@@ -142,13 +146,16 @@ class Cover:
         return low, end, some
 
     def _part(self, span: Span, start: Expr, end: Expr, some: Expr, none: Expr) -> Part:
+        part = self._clear(span, start, end, some, none)
+        return Part(self._within("start", part.start), self._within("end", part.end))
+
+    def _clear(self, span: Span, start: Expr, end: Expr, some: Expr, none: Expr) -> Part:
         certain = both(*span.assumed)
         if not span.ends:
             start = _chosen(some, start, self.size)
         else:
             end = _chosen(some, end, none)
-        start, end = _chosen(certain, start, ZERO), _chosen(certain, end, self.size)
-        return Part(self._within("start", start), self._within("end", end))
+        return Part(_chosen(certain, start, ZERO), _chosen(certain, end, self.size))
 
     def _within(self, base: str, number: Expr) -> Expr:
         """A number with a name; a start is never negative."""

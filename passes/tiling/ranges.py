@@ -12,7 +12,7 @@ from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import expressions, statements, targets
 from attnc.ir.walk import subexpressions
-from attnc.passes.conditions.cover import Cover
+from attnc.passes.conditions.cover import MOST, Cover
 from attnc.passes.conditions.spans import Span
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.looked import looked
@@ -90,6 +90,8 @@ class _Loops:
         ranges = tuple(Range(p.low, p.high, full=p.full) for p in kept)
         given = given if any(r.full for r in ranges) else ()
         found = replace(loop, ranges=ranges or (Range(Int(0), Int(0)),), given=given, where=where)
+        if len(cover.present) <= MOST and any(not r.full for r in ranges):
+            found = replace(found, present=tuple(Range(p.low, p.high) for p in cover.present))
         if any(span.open for span in spans):
             found = looked(rounds, found, predicates)
         self.spans += [(span, rounds.known.lets) for span in spans]
@@ -109,7 +111,7 @@ class _Loops:
 
 def _needed(before: Sequence[Statement], loop: Loop) -> list[Statement]:
     """What the ranges of a loop need."""
-    bounds = [e for r in loop.ranges for e in (r.low, r.high)]
+    bounds = [e for r in (*loop.ranges, *loop.present) for e in (r.low, r.high)]
     stack: list[Expr] = [*bounds, *loop.given, loop.where]
     kept: list[Statement] = []
     wanted: set[str] = set()

@@ -107,7 +107,7 @@ def _through(plan: Plan, kernel: Kernel, look: Look, lists: Lists) -> Kernel:
     ranges = (Range(Int(0), bounds[0], of=of), Range(*bounds, full=True, of=of))
     own = conjuncts(context.valid([look.loop.axis]))
     given = (*own, *look.parts, *look.rows)
-    loop = replace(look.loop, ranges=ranges, where=TRUE, given=given)
+    loop = replace(look.loop, ranges=ranges, where=TRUE, given=given, present=())
     place = kernel.body.index(look.loop)
     again = Again(context, look, Range(Int(0), bounds[1], of=of))
     after = again(kernel.body[place + 1 :])
