@@ -36,10 +36,10 @@ def test_which(kind: str, count: int) -> None:
 
 
 def made(*, pairs: bool) -> Any:
-    """The function of causal attention, with its switch for pairs."""
+    """The function of causal attention for many rows, with its switch for pairs."""
     text = emit(facts("causal"), backend="tvm", dtype=None, static={}, device=Device())
     function = function_of(text, "tvm_pairs")
-    function.__globals__.update(PAIRS=pairs)
+    function.__globals__.update(PAIRS=pairs, _few_rows=lambda *_: False)
     return function
 
 

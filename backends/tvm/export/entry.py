@@ -40,7 +40,7 @@ class Entry(Outputs):
                 self._finished(output)
         if room is not None:
             self.lines.append(self._outside("int32", "attnc_leave", room))
-        self.lines += self._return(0)
+        self.lines.extend(self._return(0))
         body = tirx.SeqStmt([tirx.DeclBuffer(self.status, data=self.code), *self.lines])
         return tirx.PrimFunc([self.code, *variables], body, self.tvm.ir.PrimType("int32"))
 

@@ -51,7 +51,7 @@ class Outputs(Arguments):
             there = here[tuple(index)] if index else here[0]
             return self.tirx.Select(there, found, self._empty(output))
 
-        self.lines += self._each(output, value)
+        self.lines.extend(self._each(output, value))
 
     def _each(self, output: Output, value: Callable[[Output, list[Any]], Any]) -> list[Any]:
         """Every element of an output becomes what a function of its place gives."""
