@@ -24,7 +24,7 @@ from typing import Any, Final
 from benchmarks.cpu.cases import ROOT, arguments, workload
 
 IMPORTS: Final = {
-    "attnc": ("attnc.api", "attnc.modules", "attnc.planning", "tvm.script"),
+    "attnc": ("attnc.api", "attnc.modules", "attnc.backends.tvm.emit", "tvm.script"),
     "FlexAttention": ("torch._dynamo", "torch._inductor.compile_fx"),
 }
 """What a first call would import; the time of that is stated apart."""
