@@ -7,7 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew", action="store_true", help="write goldens anew")
-    parser.addoption("--cascades", type=int, default=400, help="random cascades to try")
+    parser.addoption("--cascades", type=int, default=280, help="random cascades to try")
     parser.addoption("--kernels", type=int, default=30, help="random cascades to interpret")
     parser.addoption("--cases", default="2", help="cases of each example to interpret, or all")
     parser.addoption("--tilings", type=int, default=1, help="tilings of each case to try")

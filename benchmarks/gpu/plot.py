@@ -32,17 +32,19 @@ def plot(records: Sequence[Record], path: Path, title: str, rate: str = "tflops"
     if not panels:
         return False
     rows = -(-len(panels) // COLUMNS)
-    figure, grid = plt.subplots(rows, COLUMNS, figsize=(13, 2.9 * rows), squeeze=False)
+    figure, grid = plt.subplots(
+        rows, COLUMNS, figsize=(13, 2.9 * rows), squeeze=False, layout="constrained"
+    )
     names = list(dict.fromkeys(n for r in records for n in r.get("contestants", {})))
     colours = {n: "black" if n == OURS else f"C{i}" for i, n in enumerate(names)}
     for axes, (key, found) in zip(grid.flat, panels.items(), strict=False):
         unit = "gbs" if found[0]["workload"]["queries"] == 1 else rate
         for name in names:
-            points = [
+            points = sorted(
                 (r["workload"]["keys"], r["contestants"][name][unit])
                 for r in found
                 if unit in r["contestants"].get(name, {})
-            ]
+            )
             if points:
                 style = "o-" if name == OURS else "."
                 axes.plot(
@@ -61,7 +63,6 @@ def plot(records: Sequence[Record], path: Path, title: str, rate: str = "tflops"
     for axes in list(grid.flat)[len(panels) :]:
         axes.axis("off")
     figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
     return True
