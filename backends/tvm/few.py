@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from attnc.backends.triton.terms import HELD
-from attnc.backends.tvm.body import Body, is_scalar, room_type
+from attnc.backends.tvm.body import Body
 from attnc.backends.tvm.few_scope import FewScope, few_scope
 from attnc.backends.tvm.kernel import KernelText, Printed
+from attnc.backends.tvm.lanes import is_scalar
+from attnc.backends.tvm.loops import room_type
 from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Tensor
 from attnc.backends.tvm.nests import Nest
