@@ -36,7 +36,7 @@ CHANGED = {
     "simplify": 0.5,
     "separate": 0.6,
     "cse": 0.4,
-    "inline": 0.05,
+    "inline": 0.04,
     "hoist": 0.1,
     "order": 0.01,
     "all": 0.8,

@@ -39,6 +39,8 @@ from attnc.ir.types import Kind
 class Body(Products):
     """Prints statements."""
 
+    depth: int = 3  # changed here: its type is told here
+
     def statements(self, body: Sequence[Statement]) -> None:
         """Prints statements in order, those with the same loops together."""
         sums = self.scope.products.sums

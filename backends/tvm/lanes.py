@@ -31,6 +31,8 @@ SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
 class Lanes(Loops):
     """Prints what lanes are, in loops that several statements share."""
 
+    depth: int = 3  # changed here: its type is told here
+
     def _nest_of(self, item: Load | Map | Fold) -> None:
         for found in nests([item], self.scope):
             assert isinstance(found, Nest)

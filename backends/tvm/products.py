@@ -18,6 +18,7 @@ from attnc.ir.tiles import Dot, Load, Map
 class Products(Transfers):
     """Prints products, and loads of what they read in memory."""
 
+    depth: int = 3  # changed here: its type is told here
     _placed: dict[str, str] = field(default_factory=dict[str, str])
     """Operands that are read in memory here, and how."""
 

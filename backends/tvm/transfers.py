@@ -28,6 +28,8 @@ VECTORS: Final = (None, "f16", "bf16", "f32", "f64")
 class Transfers(Lanes):
     """Prints loads and stores."""
 
+    depth: int = 3  # changed here: its type is told here
+
     def _nest(self, nest: Nest) -> None:
         """Prints loops over lanes; loads of several go row by row."""
         if not nest.loops or not isinstance(nest.items[0], Load):
