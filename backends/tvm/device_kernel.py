@@ -26,7 +26,6 @@ from attnc.ir.walk import subexpressions
 WIDE: Final = ("opencl", "cuda")
 """Targets that have floats of 64 bits, for what is computed."""
 NARROWED: Final = (
-    (re.compile(r"-T\.int64\(9223372036854775807\) - 1"), str(1 - 2**31)),
     (re.compile(r"T\.int64\b"), "T.int32"),
     (re.compile(r"T\.int8\b"), "T.int32"),
     (re.compile(r'"int(64|8)"'), '"int32"'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,23 +69,11 @@ class Lanes(Loops):
             for i in nest.items
         ):
             return True
-        return any(self._is_scalar(e) for i in nest.items for e in expressions(i))
+        return any(is_scalar(e, self._is_laned) for i in nest.items for e in expressions(i))
 
-    def _is_scalar(self, expr: Expr) -> bool:
-        """Whether lanes of an expression are no vectors: integers are divided lane by lane, or a
-        function has no text for vectors."""
-        for node in subexpressions(expr):
-            match node:
-                case Binary(op="**", right=right) if not isinstance(right, Int):
-                    return True
-                case Binary() if is_divided(node):
-                    if self.scope.vector in self.scope.context.varies(node):
-                        return True
-                case Apply(function=function) if function in SCALAR:
-                    return True
-                case _:
-                    pass
-        return False
+    def _is_laned(self, expr: Expr) -> bool:
+        """Whether an expression differs between the lanes of a vector."""
+        return self.scope.vector in self.scope.context.varies(expr)
 
     def _begin(self, item: Fold) -> None:
         """What a fold begins with."""
@@ -218,12 +207,17 @@ class Lanes(Loops):
         self.line(f'{some} = T.Cast("int8", {some} != 0 or {better})')
 
 
-def is_scalar(expr: Expr) -> bool:
-    """Whether lanes of an expression are no vectors: integers are divided, which needs places for
-    what is read, or a function has no text for vectors."""
+def is_scalar(expr: Expr, laned: Callable[[Expr], bool] = lambda _: True) -> bool:
+    """Whether lanes of an expression are no vectors: integers are divided lane by lane, which needs
+    places for what is read, or a function has no text for vectors.
+
+    `laned` tells of an expression whether it differs between lanes.
+    """
     for node in subexpressions(expr):
         match node:
-            case Binary(op="//" | "%" | "**", right=right) if not isinstance(right, Int):
+            case Binary(op="**", right=right) if not isinstance(right, Int):
+                return True
+            case Binary() if is_divided(node) and laned(node):
                 return True
             case Apply(function=function) if function in SCALAR:
                 return True

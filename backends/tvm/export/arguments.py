@@ -9,6 +9,7 @@ from attnc.backends.signature import FAR
 from attnc.backends.tvm.export.interface import BUILT, NULL, SIZE
 from attnc.backends.tvm.export.pieces import Pieces, stored
 from attnc.ir.cascade import Constant
+from attnc.ir.expr import Apply, Int, Value
 from attnc.ir.types import Kind
 
 MOST: Final = 2**29
@@ -48,10 +49,8 @@ class Arguments(Pieces):
                 case _:
                     pass
         for name in interface.plan.bounded:
-            least, most = self._whole(-FAR), self._whole(FAR)
-            x = self.values[name]
-            x = tirx.Select(x < least, least, x)
-            self.values[name] = self._let(name, tirx.Select(x > most, most, x))
+            near = Apply("clip", (Value(name), Int(-FAR), Int(FAR)))
+            self.values[name] = self._let(name, self.number_of(near).value)
         parameters = [p.name for p in interface.free if interface.is_extent(p.name)]
         for name in (*interface.extents(), *parameters):
             size = self.values[name]
