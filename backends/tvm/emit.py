@@ -11,9 +11,8 @@ from attnc.backends.triton.emit import title
 from attnc.backends.tvm.cpus import cpu
 from attnc.backends.tvm.few import few_printed
 from attnc.backends.tvm.kernel import Printed, printed
-from attnc.backends.tvm.launch import Caller, rows_of_pieces
-from attnc.ir.tiles import Load, Plan, Store
-from attnc.ir.tiles_walk import statements
+from attnc.backends.tvm.launch import Caller, rows_of_pieces, with_pieces
+from attnc.ir.tiles import Plan
 from attnc.passes.tiling.counted import Counted
 
 MODULES: Final = (
@@ -116,14 +115,9 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
 
 def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
     """The kernels of a plan in pieces; those that leave pieces, and merge them, for few rows."""
-    left = {b.name for b in pieces.buffers} - {b.name for b in plan.buffers}
+    used = with_pieces(plan, pieces, stores=True)
     for i, kernel in enumerate(pieces.kernels):
-        used = {
-            s.tensor.removesuffix("?")
-            for s in statements(kernel.body)
-            if isinstance(s, Load | Store)
-        }
-        yield (few_printed if used & left else printed)(pieces, kernel, f"_few{i}")
+        yield (few_printed if kernel.name in used else printed)(pieces, kernel, f"_few{i}")
 
 
 def _is_defined(helper: str, names: set[str]) -> bool:

@@ -16,7 +16,7 @@ from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
 from attnc.ir.expr import Value
 from attnc.ir.printer import PRODUCT
-from attnc.ir.tiles import Buffer, Load, Plan
+from attnc.ir.tiles import Buffer, Load, Plan, Store
 from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind
 
@@ -169,19 +169,24 @@ class Caller(Launcher):
         return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
 
 
+def with_pieces(plan: Plan, few: Plan, *, stores: bool) -> set[str]:
+    """The kernels of a plan in pieces that read what these leave; with `stores`, or leave it."""
+    left = {b.name for b in few.buffers} - {b.name for b in plan.buffers}
+    return {
+        kernel.name
+        for kernel in few.kernels
+        for s in statements(kernel.body)
+        if isinstance(s, Load) or (stores and isinstance(s, Store))
+        if s.tensor.removesuffix("?") in left
+    }
+
+
 def rows_of_pieces(plan: Plan, built: Sequence[Printed], few: Plan) -> list[tuple[Printed, str]]:
     """The kernels of a plan that another one has in pieces, with their axes of rows.
 
     Only those are taken whose products go along rows; nothing, if there is none.
     """
-    old = {b.name for b in plan.buffers}
-    left = {b.name for b in few.buffers if b.name not in old}
-    merging = {
-        k.name
-        for k in few.kernels
-        for s in statements(k.body)
-        if isinstance(s, Load) and s.tensor.removesuffix("?") in left
-    }
+    merging = with_pieces(plan, few, stores=False)
     found: list[tuple[Printed, str]] = []
     for kernel in built:
         scope = kernel.scope

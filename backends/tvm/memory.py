@@ -103,13 +103,17 @@ class Memory:
         found.near = found.near or self.scope.names.fresh(f"{found.python}_near")
         return f"{found.strides[-1]} == 1"
 
+    def is_between(self, tensor: str) -> bool:
+        """Whether a tensor lies between kernels, so that its elements are as they are held."""
+        return tensor.removesuffix("?") in {b.name for b in self.scope.plan.buffers}
+
     def read(self, item: Load, *, near: bool = False) -> str:
         """A lane of a load in the type that it is held in; `near`: where that is so."""
         text = self.place(item.tensor, item.index)
         if near:
             found = self.tensor(item.tensor)
             text = found.near + text.removeprefix(found.python)
-        if item.tensor.removesuffix("?") in {b.name for b in self.scope.plan.buffers}:
+        if self.is_between(item.tensor):
             return text
         element, dtype = self.declared(item.tensor), DTYPES[HELD[item.kind]]
         match element:

@@ -130,12 +130,11 @@ class Transfers(Lanes):
     def _near(self, item: Load | Store, row: str, inside: Sequence[Expr]) -> str:
         """When a row lies in memory as in the tile, all of it; never if nothing is said."""
         scope, size = self.scope, self.scope.axis(row).size
-        plain = item.tensor.removesuffix("?") not in {b.name for b in scope.plan.buffers}
         alike = (
             item.index[-1:] == (Var(row),)
             and row not in scope.context.varies(*item.index[:-1])
             and row not in {*scope.strides, *scope.clipped}
-            and plain
+            and not self.memory.is_between(item.tensor)
             and self.memory.declared(item.tensor) in VECTORS
         )
         if not alike or not set(inside) <= {Compare(("<",), (Var(row), size))}:
