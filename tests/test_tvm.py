@@ -139,36 +139,60 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
 
 
 THREADS = """
-import os, signal, sys, time, numpy as np
-sys.path.insert(0, sys.argv[1])
-import kernel
+import os, signal, sys, threading, time, numpy as np
+folder, count, library = sys.argv[1:]
+os.environ["TVM_NUM_THREADS"] = count
+sys.path.insert(0, folder)
 rng = np.random.default_rng(3)
-q, k, v = (rng.standard_normal((2, 3, n, 16), np.float32) for n in (70, 90, 90))
-kernel.causal(q, k, v)
-found = kernel.causal(q, k, v)
+tensors = [rng.standard_normal((2, 3, n, 16), np.float32) for n in (70, 90, 90)]
+if library == "torch":
+    import torch, tvm
+    torch.set_num_threads(int(count))
+    tensors = list(map(torch.from_numpy, tensors))
+import kernel
+run = lambda: np.asarray(kernel.causal(*tensors))
+threads = lambda: len(os.listdir("/proc/self/task"))
+before = threads()
+kernel.causal(tensors[0][:, :, :4], *tensors[1:])
+alone = threads() - before  # for there was little to do
+found = run()
+assert np.array_equal(run(), found), "a second call"
+grown = threads() - before
 sys.stdout.buffer.write(found.tobytes())
-before = time.process_time()
-time.sleep(0.1)
-assert time.process_time() - before < 0.02, "threads that wait take a core"
+assert "launcher" in kernel._KNOWN
+assert (kernel._launcher() is not None) == (library == "torch"), "whose threads"
+assert kernel._workers() == int(count)
+if library == "numpy":
+    begin = time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - begin < 0.02, "threads that wait take a core"
+else:
+    assert (alone, grown) == (0, int(count) - 1), f"{alone}, {grown} threads more"
+    same = []
+    each = [threading.Thread(target=lambda: same.append(np.array_equal(run(), found)))
+            for _ in range(3)]
+    [one.start() for one in each]
+    [one.join() for one in each]
+    assert same == [True] * 3, "several threads that call"
 child = os.fork()
 if not child:
     signal.alarm(60)  # a process that waits for threads of another one would wait forever
-    same = np.array_equal(kernel.causal(q, k, v), found)
+    same = np.array_equal(run(), found)
     os._exit(0 if same else 1)
 assert os.waitpid(child, 0)[1] == 0, "a process that was forked"
 """
 
 
 def test_any_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
-    """In a process that was forked, too; threads that wait are asleep."""
+    """In a process that was forked, too; threads that wait are asleep, or are those of torch."""
     (tmp_path / "kernel.py").write_text(built(facts("causal")).text)
-    command = [sys.executable, "-c", THREADS, str(tmp_path)]
     kept = {"PATH": os.environ["PATH"], "ATTNC_CACHE": str(tmp_path / "kept")}
-    found = {
-        subprocess.run(
-            command, env={**kept, "TVM_NUM_THREADS": count}, capture_output=True, check=True
-        ).stdout
-        for count in ("1", "2", "4")
-    }
+
+    def bits(count: str, library: str) -> bytes:
+        command = [sys.executable, "-c", THREADS, str(tmp_path), count, library]
+        return subprocess.run(command, env=kept, stdout=subprocess.PIPE, check=True).stdout
+
+    found = {bits(count, "numpy") for count in "12"}
+    found |= {bits(count, "torch") for count in "14"}
     assert len(found) == 1
     assert all(len(bits) == 2 * 3 * 70 * 16 * 4 for bits in found)

@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from attnc.backends.tvm.runtime import _linked
+import numpy as np
+
+from attnc.backends.tvm.runtime import _directed, _library_at, _shared_library
 
 tvm: Any = None  # the compiler, once `_imported`
 T: Any = None  # its script
@@ -94,8 +96,15 @@ def _sums():
     return 16 if many else 8
 
 
+def _threads_of(library):
+    """Chooses at the first call whose threads run kernels: torch's, if tensors are its own."""
+    _KNOWN.setdefault("torch", library if library is not np else None)
+
+
 def _workers():
-    """How many threads work, which TVM is told once."""
+    """How many threads work: as many as torch has, or as TVM is told once."""
+    if _launcher() is not None:
+        return _KNOWN["torch"].get_num_threads()
     if "workers" not in _KNOWN:
         _KNOWN["workers"] = max(1, int(os.environ["TVM_NUM_THREADS"]))
     return _KNOWN["workers"]
@@ -137,7 +146,7 @@ def _built(kernel, *fixed):
     key = (kernel, *fixed)
     if key not in _BUILT:
         place = _place(kernel, fixed)
-        module = None if place is None else _found(place)
+        module = None if place is None else _found(place, _loaded)
         if module is None:
             module = _made(kernel, fixed, place)
         _BUILT[key] = _elsewhere(module["kernel"]) if "forked" in _KNOWN else module["kernel"]
@@ -151,20 +160,130 @@ def _crew(kernel, products):
     """
     if products >= 2**19 or _workers() == 1 or "forked" in _KNOWN:
         return kernel
-    if "threads" not in _KNOWN:
-        import tvm_ffi
-
-        _KNOWN["threads"] = tvm_ffi.get_global_func("runtime.config_threadpool")
-    threads = _KNOWN["threads"]
+    threads = _threads()
 
     def call(*arguments):
-        threads(1, 1)  # the first 1 stands for the fast cores
+        threads(1)
         try:
             kernel(*arguments)
         finally:
-            threads(1, 0)  # all
+            threads(0)  # all
 
     return call
+
+
+def _threads():
+    """What is told how many threads the next kernel that this thread calls has."""
+    if "threads" not in _KNOWN:
+        launcher = _launcher()
+        if launcher is None:
+            import tvm_ffi
+
+            configure = tvm_ffi.get_global_func("runtime.config_threadpool")
+            _KNOWN["threads"] = lambda count: configure(1, count)  # of the fast cores
+        else:
+            _KNOWN["threads"] = launcher.attnc_want
+    return _KNOWN["threads"]
+
+
+_LAUNCHER = """\
+%job = type { ptr, ptr, { ptr, i32 }, i32 }
+@wanted = internal thread_local global i32 0
+declare void @GOMP_parallel(ptr, ptr, i32, i32)
+declare i32 @omp_get_thread_num()
+declare i32 @omp_get_num_threads()
+declare i32 @omp_get_max_threads()
+
+define i32 @attnc_want(i32 %count) {
+  store i32 %count, ptr @wanted
+  ret i32 0
+}
+
+; What TVM's runtime has by the name of TVMBackendParallelLaunch: `function` is called with each
+; number below a count of its own choice, the count after a null pointer, and `data`.
+define i32 @attnc_launch(ptr %function, ptr %data, i32 %tasks) {
+  %wanted = load i32, ptr @wanted
+  %most = call i32 @omp_get_max_threads()
+  %any = icmp eq i32 %wanted, 0
+  %count = select i1 %any, i32 %most, i32 %wanted
+  %job = alloca %job
+  store ptr %function, ptr %job
+  %data.at = getelementptr %job, ptr %job, i32 0, i32 1
+  store ptr %data, ptr %data.at
+  %env = getelementptr %job, ptr %job, i32 0, i32 2
+  store ptr null, ptr %env
+  %count.at = getelementptr %job, ptr %job, i32 0, i32 2, i32 1
+  store i32 %count, ptr %count.at
+  %code.at = getelementptr %job, ptr %job, i32 0, i32 3
+  store i32 0, ptr %code.at
+  %alone = icmp eq i32 %count, 1
+  br i1 %alone, label %one, label %many
+one:
+  %own = call i32 %function(i32 0, ptr %env, ptr %data)
+  ret i32 %own
+many:
+  call void @GOMP_parallel(ptr @member, ptr %job, i32 %count, i32 0)
+  %code = load i32, ptr %code.at
+  ret i32 %code
+}
+
+; OpenMP may give fewer threads: each takes every so many numbers.
+define internal void @member(ptr %job) {
+entry:
+  %function = load ptr, ptr %job
+  %data.at = getelementptr %job, ptr %job, i32 0, i32 1
+  %data = load ptr, ptr %data.at
+  %env = getelementptr %job, ptr %job, i32 0, i32 2
+  %count.at = getelementptr %job, ptr %job, i32 0, i32 2, i32 1
+  %count = load i32, ptr %count.at
+  %code.at = getelementptr %job, ptr %job, i32 0, i32 3
+  %first = call i32 @omp_get_thread_num()
+  %step = call i32 @omp_get_num_threads()
+  br label %next
+next:
+  %number = phi i32 [ %first, %entry ], [ %after, %work ]
+  %more = icmp slt i32 %number, %count
+  br i1 %more, label %work, label %done
+work:
+  %own = call i32 %function(i32 %number, ptr %env, ptr %data)
+  %before = atomicrmw or ptr %code.at, i32 %own monotonic
+  %after = add i32 %number, %step
+  br label %next
+done:
+  ret void
+}
+"""
+
+
+def _launcher():
+    """A library that runs programs on the threads of torch's OpenMP.
+
+    Threads of TVM's own would take the cores from those, which wait for work without sleeping.
+    None where the first call was not with tensors of torch, where it has no OpenMP with the names
+    of GNU's, and where kernels are not kept.
+    """
+    if "launcher" not in _KNOWN:
+        linker = shutil.which("ld")
+        place = _place_of(["launcher", _LAUNCHER]) if _KNOWN["torch"] and linker else None
+
+        def written(made):
+            _imported()
+            source = made.with_suffix(".ll")
+            source.write_text(_LAUNCHER, encoding="utf-8")
+            _linked(tvm.runtime.load_module(str(source)), linker, made)
+
+        found = None if place is None else _found(place, _library_at)
+        if found is None and place is not None:
+            found = _stored_at(place, written, _library_at)
+        _KNOWN["launcher"] = found
+    return _KNOWN["launcher"]
+
+
+def _linked(module, linker, made):
+    """Writes what the compiler has made as a library."""
+    unit = made.with_suffix(".o")
+    module.write_to_file(str(unit), "o")
+    subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
 
 
 def _forked():
@@ -232,17 +351,11 @@ def _made(kernel, fixed, place):
     linker = None if place is None else shutil.which("ld")
     if linker is None:
         return module
-
-    def written(made):
-        unit = made.with_suffix(".o")
-        module.write_to_file(str(unit), "o")
-        subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
-
-    return _stored_at(place, written) or module
+    return _stored_at(place, lambda made: _linked(module, linker, made), _loaded) or module
 
 
-def _stored_at(place, written):
-    """A kernel that is written to a file, and kept there; None where something is in the way."""
+def _stored_at(place, written, load):
+    """A library that is written, kept at its place, and loaded; None if something is in the way."""
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _ours(place.parent):
@@ -256,27 +369,33 @@ def _stored_at(place, written):
         _swept(place.parent)
     except (OSError, subprocess.CalledProcessError):
         return None  # trouble with the disk or the linker
-    return _found(place)
+    return _found(place, load)
 
 
 def _place(kernel, fixed):
     """Where a kernel is kept: by its module, what it is built for, the machine and the compiler.
 
-    In a folder of the user's: `ATTNC_CACHE`, else where the system keeps such; nowhere if
-    `ATTNC_CACHE` is empty or `off`, if the module has no text, or if there is no compiler.
+    Nowhere if the module has no text.
     """
-    chosen = os.environ.get("ATTNC_CACHE")
-    if sys.platform != "linux" or chosen in ("", "off"):
-        return None
     path = kernel.__code__.co_filename
     text = "".join(linecache.getlines(path, globals()))
+    return _place_of([text, kernel.__name__, *fixed]) if text else None
+
+
+def _place_of(facts):
+    """Where a library is kept: by what it is made of, the machine and the compiler.
+
+    In a folder of the user's: `ATTNC_CACHE`, else where the system keeps such; nowhere if
+    `ATTNC_CACHE` is empty or `off`, or if there is no compiler.
+    """
+    chosen = os.environ.get("ATTNC_CACHE")
     root = _root()
-    if not text or root is None or len(_processor()) < 2:
+    if sys.platform != "linux" or chosen in ("", "off") or root is None or len(_processor()) < 2:
         return None
     folder = Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "attnc"))
     folder = folder.expanduser().absolute()
     status = root.stat()
-    facts = [text, kernel.__name__, *fixed, sorted(_processor())]
+    facts = [*facts, sorted(_processor())]
     facts += [str(root), status.st_size, status.st_mtime_ns, sys.version]
     name = hashlib.sha256(repr(facts).encode()).hexdigest()
     return folder / f"tvm-{name}.so"
@@ -298,8 +417,8 @@ def _ours(path):
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
-def _found(place):
-    """A kernel that was kept; None where there is none that is whole and ours."""
+def _found(place, load):
+    """A library that was kept; None where there is none that is whole and ours."""
     try:
         if not (_ours(place.parent) and _ours(place)):
             return None
@@ -307,13 +426,22 @@ def _found(place):
         if hashlib.sha256(data[:-32]).digest() != data[-32:]:
             return None
         os.utime(place)
+        return load(place)
     except OSError:
         return None
+
+
+def _loaded(path):
+    """The kernel in a library."""
     import tvm_ffi
 
     if "runtime" not in _KNOWN:
-        _KNOWN["runtime"] = _linked(str(_root()))
-    return tvm_ffi.load_module(str(place))
+        _KNOWN["runtime"] = _shared_library(_root())
+    module = tvm_ffi.load_module(str(path))
+    launcher = _launcher()
+    if launcher is not None:
+        _directed(path, launcher.attnc_launch)
+    return module
 
 
 def _swept(folder):

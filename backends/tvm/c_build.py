@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from attnc.backends.tvm.build import _stored_at
+from attnc.backends.tvm.build import _loaded, _stored_at
 
 tvm: Any = None
 T: Any = None
@@ -30,6 +30,15 @@ def _imported():
 def _has(feature):
     """Whether vectors have a feature: there are none."""
     return False
+
+
+def _launcher():
+    """What runs programs on several threads: nothing, as no loop is parallel."""
+
+
+def _workers():
+    """How many threads work."""
+    return 1
 
 
 def _vector(dtype):
@@ -87,7 +96,7 @@ def _made(kernel, fixed, place):
         command = [tool, "-std=gnu11", "-O3", "-march=native", "-w", "-fPIC", "-shared", *options]
         subprocess.run([*command, "-o", made, source, "-lm"], check=True, capture_output=True)
 
-    found = None if place is None else _stored_at(place, written)
+    found = None if place is None else _stored_at(place, written, _loaded)
     if found is None:
         import tvm_ffi
 

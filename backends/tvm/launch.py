@@ -63,7 +63,7 @@ class Caller(Launcher):
             lines.append(f"{self.tensor(output.name)} = {made}")
         lines += self._rooms(self.plan.buffers, {})
         lines += self._nothing()
-        lines.append("_lanes = _vector(_float)")
+        lines += ["_threads_of(_like)", "_lanes = _vector(_float)"]
         if any(k.scope.pairs for k in self.built):
             lines.append("_pairs = _paired()")
         if self.few is not None:

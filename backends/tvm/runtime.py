@@ -161,6 +161,17 @@ def _stored(element):
     return "uint16" if element == "bfloat16" else element
 
 
-def _linked(path):
+def _shared_library(path):
     """A library whose names others that are loaded see."""
-    return ctypes.CDLL(path, ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+
+
+def _library_at(path):
+    """A library."""
+    return ctypes.CDLL(str(path))
+
+
+def _directed(path, launch):
+    """Lets the loops of a kernel's library, which TVM has loaded, be launched by a function."""
+    place = ctypes.c_void_p.in_dll(ctypes.CDLL(str(path)), "__TVMBackendParallelLaunch")
+    place.value = ctypes.cast(launch, ctypes.c_void_p).value

@@ -5,12 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 LEAST, MOST = 3, 40
 """Rounds."""
-PAUSE: Final = 0.005
-"""Seconds between calls, in which threads of the one before stop to wait for work."""
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
@@ -25,7 +23,6 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[
             break
         at = turn % len(names) if names else 0
         for name in names[at:] + names[:at]:
-            time.sleep(PAUSE)
             before = time.perf_counter()
             calls[name]()
             found[name].append((time.perf_counter() - before) * 1e3)
