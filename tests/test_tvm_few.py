@@ -12,7 +12,10 @@ import attnc.planning
 from attnc.api import Device, emit
 from attnc.modules import function_of
 from attnc.passes.tiling import merge
+from tests.built import built
+from tests.test_gallery import facts
 from tests.test_split import not_brought
+from tests.test_tvm import accepted
 
 SPEC = """
 cascade seen(Q[B,H,M,E], K[B,J,N,E], V[B,J,N,F], window: int, sinks: int) -> O[B,H,M,F], L[B,H,M]:
@@ -122,3 +125,8 @@ def test_a_fault_in_merging_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attnc.planning, "POINTS", POINTS)
     monkeypatch.setattr(merge.MergeBuilder, "_brought", not_brought)
     assert wrong(made("few faulty"), inputs(8, 2, 1, 100, 32), 1000, 0)
+
+
+def test_tiles_along_two_axes_of_rows() -> None:
+    """What a loop carries lies as what it becomes, which takes its place."""
+    accepted(built(facts("additive")), "additive", "f32", None, few=True)

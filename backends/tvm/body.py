@@ -226,7 +226,8 @@ class Body(Products):
         self._true = set(true)
         found = updates(item.body, item.carries, {}).aliases
         where = {t: s for s in item.body for t in ([s.target] if isinstance(s, Map) else [])}
-        found = {t: c for t, c in found.items() if t in where}
+        lies = self.scope.layouts
+        found = {t: c for t, c in found.items() if t in where and lies[t] == lies[c]}
         tested = isinstance(item, Loop) and item.where != Bool(True)
         first = 0
         if isinstance(item, Loop) and tested:

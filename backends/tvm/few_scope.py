@@ -42,10 +42,11 @@ class FewScope(LaneScope):
         return self.in_order(found)
 
     def in_order(self, axes: tuple[str, ...]) -> tuple[str, ...]:
-        """Axes with that last along which vectors go."""
+        """Axes with that last along which vectors go, whatever the order they are given in."""
         last: str | None = None
         for kind in ("par", "whole", "stream"):
-            last = next((a for a in axes if self.axis(a).kind == kind), last)
+            own = (a.name for a in self.kernel.axes if a.kind == kind and a.name in axes)
+            last = next(own, last)
         return (*(a for a in axes if a != last), *(a for a in axes if a == last))
 
     def loops_of(self, item: Map | Fold) -> tuple[str, ...]:
