@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
 from itertools import islice
 from typing import Any, Final
 
-import lark.lexer
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
 from lark.lexer import Lexer
 
@@ -38,6 +36,7 @@ from attnc.grammar.syntax import (
     Parsed,
     Returned,
 )
+from attnc.grammar.tables import Cut, Data, Grammar, cut_of, kept, parser_of
 from attnc.ir.cascade import (
     Binding,
     Cascade,
@@ -103,31 +102,28 @@ STARTS: Final = ["header", "argument", "output", "definition", "statement", "unk
 
 
 @lru_cache(maxsize=1)
-def _parser() -> Lark:
-    with uncompared():
-        return Lark(
-            grammar_text(), parser="lalr", lexer=_Tokens, start=STARTS, transformer=_Builder()
-        )
+def grammar() -> Grammar:
+    """The grammar of the language."""
+    return Grammar(grammar_text(), tuple(STARTS))
 
 
 @lru_cache(maxsize=1)
-def _lexer() -> Lark:
-    with uncompared():
-        return Lark(grammar_text(), parser=None, lexer="basic", start=STARTS)
+def _tables() -> Data | None:
+    return kept(grammar())
 
 
-@contextmanager
-def uncompared() -> Iterator[None]:
-    """Lark compares every pair of terminals of every grammar, its own too, if interegular is there.
+@lru_cache(maxsize=1)
+def _parser() -> Lark:
+    tables = _tables()
+    if tables is None:
+        return grammar().parser(_Tokens, _Builder())
+    return parser_of(tables, _Tokens, _Builder())
 
-    A test does that for ours; here it would double the time of a compilation.
-    """
-    found = lark.lexer.has_interegular
-    lark.lexer.has_interegular = False
-    try:
-        yield
-    finally:
-        lark.lexer.has_interegular = found
+
+@lru_cache(maxsize=1)
+def _cut() -> Cut:
+    tables = _tables()
+    return grammar().lexer().lex if tables is None else cut_of(tables)
 
 
 def _parsed(tokens: Sequence[Token], start: str) -> Any:
@@ -426,7 +422,7 @@ def parse(report: Report, *, prelude: bool = False) -> File:
 
 def logical(report: Report) -> list[Line]:
     """The text of `report.source` as logical lines of tokens, within the limits on its size."""
-    lines = logical_lines(lexed(report, _lexer()), report)
+    lines = logical_lines(lexed(report, _cut()), report)
     if len(lines) > MAX_LINES:
         place = span(lines[MAX_LINES].tokens[0])
         report.error(f"more than {MAX_LINES} statements in one file", place)
@@ -434,7 +430,7 @@ def logical(report: Report) -> list[Line]:
     return lines
 
 
-def lexed(report: Report, lexer: Lark) -> list[Token]:
+def lexed(report: Report, cut: Cut) -> list[Token]:
     """The tokens of `report.source`, within the limits on its size; none if it is beyond them."""
     text = report.source.text
     if len(text) > MAX_TEXT:
@@ -444,7 +440,7 @@ def lexed(report: Report, lexer: Lark) -> list[Token]:
         text = " " + text[1:]
     if not _line_ends(text, report):
         return []
-    tokens = list(islice(lexer.lex(text), MAX_TOKENS + 1))
+    tokens = list(islice(cut(text), MAX_TOKENS + 1))
     if len(tokens) > MAX_TOKENS:
         report.error(f"more than {MAX_TOKENS} words and signs in one file", span(tokens[-1]))
         return []

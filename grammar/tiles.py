@@ -69,7 +69,7 @@ MAX_BLOCKS: Final = 12
 def parse(source: Source) -> Plan:
     """The plan that a text is; raises `SpecError` with every error found."""
     report = Report(source)
-    lines = list(lines_of(lexed(report, lexer()), report))
+    lines = list(lines_of(lexed(report, lexer().lex), report))
     report.raise_errors()
     plan = _Reader(report).plan(lines)
     report.raise_errors()

@@ -17,12 +17,12 @@ from attnc.grammar.parser import (
     _Tokens,
     grammar_text,
     shallow,
-    uncompared,
     unexpected,
 )
 from attnc.grammar.parser import _Builder as LanguageBuilder
 from attnc.grammar.scope import suggestion
 from attnc.grammar.syntax import MAX_LINE, MAX_LINES
+from attnc.grammar.tables import Grammar
 from attnc.ir.cascade import Constant, Require, Variables
 from attnc.ir.expr import Bool as BoolExpr
 from attnc.ir.expr import (
@@ -68,17 +68,13 @@ def text_of_grammar() -> str:
 
 @lru_cache(maxsize=1)
 def _parser() -> Lark:
-    with uncompared():
-        return Lark(
-            text_of_grammar(), parser="lalr", lexer=_Tokens, start=STARTS, transformer=_Builder()
-        )
+    return Grammar(text_of_grammar(), tuple(STARTS)).parser(_Tokens, _Builder())
 
 
 @lru_cache(maxsize=1)
 def lexer() -> Lark:
     """Cuts a text of level 2 into tokens."""
-    with uncompared():
-        return Lark(text_of_grammar(), parser=None, lexer="basic", start=["line", "unknown"])
+    return Grammar(text_of_grammar(), ("line", "unknown")).lexer()
 
 
 # Lines
