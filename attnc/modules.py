@@ -24,7 +24,7 @@ def module_of(source: str, name: str) -> ModuleType:
     place = f"<attnc kernel {name}>"
     linecache.cache[place] = len(source), None, source.splitlines(keepends=True), place
     module = ModuleType(name)
-    exec(compile(source, place, "exec"), module.__dict__)  # noqa: S102
+    exec(compile(source, place, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     return module
 
 

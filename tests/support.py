@@ -51,7 +51,7 @@ def load(text: str, name: str) -> Callable[..., Any]:
     place = f"<emitted {name} {hash(text):x}>"
     linecache.cache[place] = len(text), None, text.splitlines(keepends=True), place
     module = ModuleType(name)
-    exec(compile(text, place, "exec"), module.__dict__)
+    exec(compile(text, place, "exec", dont_inherit=True), module.__dict__)
     (exported,) = module.__all__
     function: Callable[..., Any] = getattr(module, exported)
     return function

@@ -160,8 +160,8 @@ FORBIDDEN_CALLS = {
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "code", "runpy", "ctypes"}
 
 
-RUNS = "attnc/modules.py"
-"""The one place where text is run: that of emitted modules."""
+RUNS = ("attnc/modules.py", "backends/tvm/reading.py")
+"""Where text is run: that of emitted modules, and in one of them that of its own kernels."""
 
 ADDRESSES = "backends/tvm/runtime.py"
 """The one place where memory has an address: a kernel is handed where its tensors begin."""
@@ -174,7 +174,7 @@ def test_nothing_is_evaluated(path: Path) -> None:
         match node:
             case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
                 regular = name == "compile" and not isinstance(node.func, ast.Name)
-                regular = regular or (named(path) == RUNS and name in ("compile", "exec"))
+                regular = regular or (named(path) in RUNS and name in ("compile", "exec"))
                 assert regular or name not in FORBIDDEN_CALLS, f"{named(path)}:{node.lineno}"
             case ast.Import(names=names):
                 found = {n.name.partition(".")[0] for n in names} & FORBIDDEN_MODULES

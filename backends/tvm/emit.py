@@ -16,6 +16,7 @@ from attnc.ir.tiles import Plan
 from attnc.passes.tiling.counted import Counted
 
 MODULES: Final = (
+    "ast",
     "ctypes",
     "hashlib",
     "importlib.util",
@@ -70,8 +71,11 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
             kernels = [*kernels, *few]
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
-    inside = helpers("attnc.backends.tvm", "script.py", bodies)
-    building = helpers("attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside, *FORKED]))
+    reading = helpers("attnc.backends.tvm", "reading.py", bodies)
+    inside = helpers("attnc.backends.tvm", "script.py", "\n".join([bodies, *reading]))
+    building = helpers(
+        "attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside, *reading, *FORKED])
+    )
     if options.target == "c":
         instead = helpers("attnc.backends.tvm", "c_build.py", "\n".join(building))
         taken = {h.partition("(")[0] for h in instead}
@@ -107,7 +111,7 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
     if any(k.scope.pairs for k in kernels):
         parts += [PAIRS]
     parts += ["", f'__all__ = ["{caller.function}"]', "", "", bodies, "", "", wrapper]
-    for helper in (*inside, *around):
+    for helper in (*inside, *reading, *around):
         parts += ["", "", helper]
     parts += ["", "", *FORKED]
     return "\n".join(parts) + "\n"

@@ -79,7 +79,7 @@ class KernelText:
         lines = laid_out(f"def {self.function}({', '.join(given)}):")
         lines += [INDENT + line for line in self._docstring()]
         lines += [f"{INDENT}{name} = {text}" for text, name in scope.pairs.items()]
-        lines += ["", f"{INDENT}@T.prim_func", f"{INDENT}def kernel("]
+        lines += ["", f"{INDENT}@_read", f"{INDENT}def kernel("]
         lines += [INDENT + line for line in self._arguments(tensors, workers)]
         lines += [f"{INDENT}):"]
         inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]

@@ -1,0 +1,253 @@
+# mypy: ignore-errors
+"""Helpers that make a kernel's function one of TVM; those that a module uses are copied into it.
+
+`T.prim_func` reads the same, but evaluates each expression node by node, which takes as long as all
+that the compiler does then. Here statements become calls that say to TVM what they mean, and Python
+runs them once. What a kernel of ours has no use for is refused.
+"""
+
+import ast
+import linecache
+
+import tvm
+from tvm.script import tirx as T
+
+from attnc.backends.tvm.script import _alike
+
+
+def _read(function):
+    """A kernel's function as TVM has it."""
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script import builder
+
+    place = function.__code__.co_filename
+    (node,) = ast.parse(_text_of(function)).body
+    node.body, node.decorator_list = _said(node.body, frozenset()), []
+    for argument in node.args.args:
+        argument.annotation = None
+    tree = ast.increment_lineno(ast.fix_missing_locations(ast.Module([node], [])), _line(function))
+    around = (cell.cell_contents for cell in function.__closure__ or ())
+    known = {**globals(), **function.__globals__}
+    known.update(zip(function.__code__.co_freevars, around))
+    exec(compile(tree, place, "exec"), known)  # a part of this module, which runs already
+    with IRBuilder() as made, builder.prim_func():
+        builder.func_name(node.name)
+        given = []
+        for name, kind in function.__annotations__.items():
+            given.append(builder.arg(name, kind if isinstance(kind, tvm.ir.Expr) else kind()))
+        known[node.name](*given)
+    found = made.get()
+    tvm.s_tir.analysis.verify_well_formed(tvm.IRModule.from_expr(found))
+    return found
+
+
+def _line(function):
+    """How many lines are before a function."""
+    return function.__code__.co_firstlineno - 1
+
+
+def _text_of(function):
+    """The lines of a function, the first of which is not indented."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)[_line(function) :]
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    last = max(line for *_, line in code.co_lines() if line) - _line(function)
+    while last < len(lines) and lines[last][: indent + 1].isspace():
+        last += 1
+    return "".join(line[indent:] for line in lines[:last])
+
+
+def _calling(helper, *arguments):
+    """A call of a helper."""
+    return ast.Call(ast.Name(helper.__name__, ast.Load()), list(arguments), [])
+
+
+def _said(body, numbers):
+    """Statements as calls; `numbers` are the names around that have a place, so that they can be
+    assigned again."""
+    return [ast.copy_location(_statement(s, numbers := _numbers(s, numbers)), s) for s in body]
+
+
+def _numbers(node, numbers):
+    """The names that have a place behind a statement."""
+    if isinstance(node, ast.AnnAssign) and node.annotation.attr != "let":
+        return numbers | {node.target.id}
+    return numbers
+
+
+def _statement(node, numbers):
+    """A statement as calls."""
+    match node:
+        case ast.For(target=ast.Name(id=name) as target, iter=rounds):
+            if isinstance(rounds.func, ast.Name) and rounds.func.id == "range":
+                rounds.func = ast.Name(_counted.__name__, ast.Load())
+            rounds = _calling(_rounds, ast.Constant(name), _meant(rounds))
+            return ast.For(target, rounds, _said(node.body, numbers), [])
+        case ast.While(test=test):
+            once = _calling(_while, _meant(test))
+            return ast.For(ast.Name("_", ast.Store()), once, _said(node.body, numbers), [])
+        case ast.If(test=test, body=body, orelse=other):
+            sides = _calling(_sides, _meant(test), ast.Constant(bool(other)))
+            chosen = ast.If(
+                ast.Name("_side", ast.Load()),
+                _said(body, numbers),
+                _said(other, numbers),
+            )
+            return ast.For(ast.Name("_side", ast.Store()), sides, [chosen], [])
+        case ast.Assign(targets=[ast.Subscript(value=buffer, slice=index)], value=value):
+            index = index.elts if isinstance(index, ast.Tuple) else [index]
+            index = ast.List([_meant(i) for i in index], ast.Load())
+            return ast.Expr(_calling(_stored_in, _meant(buffer), _meant(value), index))
+        case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in numbers:
+            return ast.Expr(_calling(_again, ast.Name(name, ast.Load()), _meant(value)))
+        case ast.Assign(targets=[ast.Name(id=name) as target], value=value):
+            return ast.Assign([target], _calling(_called, ast.Constant(name), _meant(value)))
+        case ast.AnnAssign(target=ast.Name(id=name) as target, annotation=kind, value=value):
+            value = _calling(_declared, ast.Constant(name), kind, _meant(value))
+            return ast.Assign([target], value)
+        case ast.Expr(value=value):
+            return ast.Expr(_calling(_done, _meant(value)))
+    raise TypeError(f"a kernel has no such statement: {ast.unparse(node)}")
+
+
+def _meant(node):
+    """An expression in which the operators are calls that Python gives another meaning to; in
+    functions, they have that meaning."""
+    if isinstance(node, ast.Lambda):
+        return node
+    for field, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            setattr(node, field, [_meant(v) for v in value])
+        elif isinstance(value, ast.AST):
+            setattr(node, field, _meant(value))
+    match node:
+        case ast.BoolOp(op=op, values=[first, *others]):
+            for other in others:
+                nothing = ast.arguments([], [], None, [], [], None, [])
+                later = ast.Lambda(nothing, other)
+                first = _calling(_logical, ast.Constant(type(op).__name__), first, later)
+            return first
+        case ast.Compare(left=left, ops=[op], comparators=[right]):
+            return _calling(_compared, ast.Constant(type(op).__name__), left, right)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return _calling(_not, operand)
+    return node
+
+
+def _counted(*arguments):
+    """The rounds of a `range`."""
+    return T.serial(*((0, *arguments) if len(arguments) == 1 else arguments))
+
+
+def _rounds(name, frame):
+    """The one time that Python runs what is in a loop."""
+    from tvm.script.ir_builder import IRBuilder
+
+    with frame as count:
+        IRBuilder.name(name, count)
+        yield count
+
+
+def _while(condition):
+    """The one time that Python runs what is in a loop."""
+    with T.While(condition):
+        yield
+
+
+def _sides(condition, other):
+    """The sides of a choice, of which one is taken if it is known now."""
+    if isinstance(condition, bool):
+        yield condition
+        return
+    with T.If(condition):
+        with T.Then():
+            yield True
+        if other:
+            with T.Else():
+                yield False
+
+
+def _stored_in(buffer, value, index):
+    """Stores a value."""
+    T.buffer_store(buffer, value, index)
+
+
+def _again(number, value):
+    """Stores a value in the place that a number has."""
+    T.buffer_store(number.source, value, [0])
+
+
+def _called(name, value):
+    """A buffer, or what stands for an expression, by its name."""
+    from tvm.script.ir_builder import IRBuilder
+
+    if isinstance(value, tvm.script.ir_builder.ir.meta_var):
+        return value.value
+    if not tvm.tirx.is_buffer_var(value):
+        raise TypeError(f"{name} is no buffer, and has no type")
+    IRBuilder.name(name, value)
+    return value
+
+
+def _declared(name, kind, value):
+    """A name of an expression, or a number that has a place."""
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script import builder
+
+    if kind is T.let:
+        value = value if isinstance(value, tvm.ir.Expr) else tvm.tirx.const(value)
+        found = tvm.tirx.Var("", value.ty)
+        IRBuilder.name(name, found)
+        builder.Bind(value, var=found)
+        return found
+    found = builder.local_scalar(dtype=str(kind().ty)).scalar
+    IRBuilder.name(name, found.source)
+    T.buffer_store(found.source, value, [0])
+    return found
+
+
+def _done(value):
+    """Says what a statement is that has a value, or goes around those that follow."""
+    for frame in getattr(value, "frames", ()):
+        frame.add_callback(lambda frame=frame: frame.__exit__(None, None, None))
+        frame.__enter__()
+    if isinstance(value, tvm.script.ir_builder.base.IRBuilderFrame):
+        value.add_callback(lambda: value.__exit__(None, None, None))
+        value.__enter__()
+    elif isinstance(value, tvm.ir.Expr):
+        T.evaluate(value)
+
+
+def _logical(op, left, right):
+    """Whether both conditions hold, or one of them; the second is looked at if the first does not
+    tell."""
+    if isinstance(left, bool) and left == (op == "Or"):
+        return left
+    right = right()
+    if isinstance(left, bool):
+        return right
+    if isinstance(right, bool):
+        right = tvm.tirx.IntImm("bool", right)
+    if not (left.ty.is_scalar() and right.ty.is_scalar()):
+        return left & right if op == "And" else left | right
+    return (tvm.tirx.And if op == "And" else tvm.tirx.Or)(left, right)
+
+
+def _compared(op, left, right):
+    """A comparison."""
+    if not any(isinstance(x, tvm.ir.Expr) for x in (left, right)):
+        return {
+            "Eq": left == right,
+            "NotEq": left != right,
+            "Lt": left < right,
+            "LtE": left <= right,
+            "Gt": left > right,
+            "GtE": left >= right,
+        }[op]
+    names = {"Eq": "EQ", "NotEq": "NE", "Lt": "LT", "LtE": "LE", "Gt": "GT", "GtE": "GE"}
+    return getattr(tvm.tirx, names[op])(*_alike(left, right))
+
+
+def _not(condition):
+    """That a condition does not hold."""
+    return tvm.tirx.Not(condition) if isinstance(condition, tvm.ir.Expr) else not condition
