@@ -25,6 +25,7 @@ from gallery_pictures import FOLDER, Shown, shown  # noqa: E402
 
 from attnc.api import check, explain  # noqa: E402
 from attnc.ir.cascade import Constant  # noqa: E402
+from attnc.ir.facts import Facts  # noqa: E402
 
 EXAMPLES = ROOT / "examples"
 GALLERY = ROOT / "docs" / "gallery.md"
@@ -122,9 +123,7 @@ def read(path: Path) -> Example:
     what, source = (line.removeprefix("# ") for line in lines[:2])
     checked = check(text, path.name)
     facts = checked.select()
-    ranks = dict.fromkeys(s for i in facts.cascade.inputs for s in i.sizes if isinstance(s, str))
-    own = OWN_SIZES.get(path.stem, {})
-    sizes = {rank: own.get(rank, SIZES.get(rank, LENGTH)) for rank in ranks}
+    sizes = sizes_of(facts)
     found: Any = explain(facts, sizes, "f32", checked.source)
     parameters = {
         p.name: p.default
@@ -135,6 +134,13 @@ def read(path: Path) -> Example:
     spec = "\n".join(lines[3:]).strip() + "\n"
     pictures = shown(path.stem, facts)
     return Example(path.stem, what, source, spec, found, sizes, parameters, pictures)
+
+
+def sizes_of(facts: Facts) -> Mapping[str, int]:
+    """The sizes at which an example is explained."""
+    ranks = dict.fromkeys(s for i in facts.cascade.inputs for s in i.sizes if isinstance(s, str))
+    own = OWN_SIZES.get(facts.cascade.name, {})
+    return {rank: own.get(rank, SIZES.get(rank, LENGTH)) for rank in ranks}
 
 
 def table(examples: Sequence[Example]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 
@@ -15,6 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--devices", default="some", help="kernels to compile for devices, or all")
     parser.addoption("--predicates", type=int, default=200, help="random conditions to try")
     parser.addoption("--kills", type=int, default=60, help="processes to kill while they write")
+
+
+def pytest_configure() -> None:
+    """Many objects, few cycles: as the command line does."""
+    gc.set_threshold(100_000)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Compiles, checks and explains every example: `python tests/everything.py`, in an empty folder.
+"""Compiles, checks and explains examples: `python tests/everything.py`, in an empty folder.
 
-Every other one is explained as data.
+Every third example is, and every other one of these is explained as data. The texts of all of them
+are compared with goldens, under the seed of hashes that a run of the tests happens to have.
 
 Copies of the examples, and the modules, are written there; the rest goes to standard output.
 """
@@ -22,7 +23,7 @@ def everything() -> int:
     """Runs all commands; the sum of their exit statuses."""
     Path("broken.attn").write_bytes(BROKEN.encode())
     status = main(["check", "broken.attn"])
-    for number, path in enumerate(sorted((ROOT / "examples").glob("*.attn"))):
+    for number, path in enumerate(sorted((ROOT / "examples").glob("*.attn"))[::3]):
         Path(path.name).write_bytes(path.read_bytes())
         status += main(["compile", path.name, "-o", f"{path.stem}.py"])
         status += main(["check", path.name])

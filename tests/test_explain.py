@@ -45,7 +45,7 @@ from attnc.passes.analysis.plan_passes import kernel_passes, plan_passes
 from attnc.passes.analysis.quantities import Quantities
 from attnc.plan_data import TILES
 from attnc.planning import planned
-from tests import examples
+from tests import examples, shown
 
 FLOAT = Kind.FLOAT
 TRUE = Bool(True)
@@ -501,7 +501,7 @@ def explained(text: str, name: str = "spec.attn", **sizes: int) -> dict[str, Any
 def test_json(name: str) -> None:
     """The shape that others rely on, for every example."""
     text = examples.text(name)
-    found = json.loads(json.dumps(explained(text, f"{name}.attn")))
+    found = json.loads(json.dumps(shown.explained(name)))
     for refusal in found["refusals"]:
         assert {"term", "reason", "line"} <= refusal.keys()
         assert 1 <= refusal["line"] <= len(text.splitlines())
@@ -525,6 +525,22 @@ def test_json(name: str) -> None:
     assert stored >= {o.name for o in facts_of(text).cascade.outputs}
     assert {b["tensor"] for b in plan["buffers"]} <= stored
     assert all(one["of"] for one in plan["derived"])
+
+
+@pytest.mark.parametrize("name", examples.NAMES)
+def test_every_example_as_written(name: str) -> None:
+    """Nothing is missing where sizes are given, and there is something to do."""
+    found = shown.explained(name)
+    written = found["written"]
+    assert found["cascade"] == name
+    assert found["missing"] == []
+    assert written["operations"]["value"] > 0
+    assert written["bytes"]["traffic"]["value"] >= written["bytes"]["compulsory"]["value"] > 0
+    inputs = facts_of(examples.text(name)).cascade.inputs
+    assert {*written["passes"]} >= {
+        s.lower() for i in inputs for s in i.sizes if isinstance(s, str)
+    }
+    assert all(isinstance(n, int) and n >= 1 for n in written["passes"].values())
 
 
 def test_what_was_derived() -> None:

@@ -10,7 +10,7 @@ import attnc
 from attnc.ir.facts import Facts
 from attnc.passes.tiling.lower import NotLowered
 from attnc.terminal import explanation_text
-from tests import examples, golden
+from tests import examples, golden, shown
 
 TWO_PASSES = (examples.ROOT / "tests/tiles/two_passes.attn").read_text("utf-8")
 GOLDENS = ("two_passes",)
@@ -36,7 +36,7 @@ def test_no_orphans(renew: bool) -> None:
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_text_is_narrow(name: str) -> None:
     """What is said of kernels fits into 100 columns but for words that are longer."""
-    _, _, compiled = explanation_text(explained(examples.text(name))).partition("\nGraph\n")
+    _, _, compiled = explanation_text(shown.explained(name)).partition("\nGraph\n")
     _, _, compiled = compiled.partition("\n\n")
     assert compiled
     for line in compiled.splitlines():
@@ -45,8 +45,8 @@ def test_text_is_narrow(name: str) -> None:
 
 
 def test_text_names_places() -> None:
-    shown = explanation_text(explained(TWO_PASSES, "folder/two_passes.attn"))
-    lines = shown.partition("What takes another pass\n")[2]
+    said = explanation_text(explained(TWO_PASSES, "folder/two_passes.attn"))
+    lines = said.partition("What takes another pass\n")[2]
     assert lines.startswith("  folder/two_passes.attn:3: max(S[m,n] - U_sum[m] / ")
     assert "\n  folder/two_passes.attn:4: max(S[m,n] - U_sum[m] / " in lines
 
@@ -65,5 +65,5 @@ def test_what_cannot_be_tiled_is_said_with_its_place(monkeypatch: pytest.MonkeyP
     (refusal,) = found["refusals"]
     assert refusal["line"] == len(text.splitlines())
     assert refusal["reason"] == "it is only a test"
-    shown = explanation_text(found)
-    assert f"\nNot tiled yet\n  causal.attn:{refusal['line']}: " in shown
+    said = explanation_text(found)
+    assert f"\nNot tiled yet\n  causal.attn:{refusal['line']}: " in said

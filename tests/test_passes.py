@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import attnc
 from attnc.errors import UsageError
-from tests.support import EXAMPLES, ROOT
+from tests.support import ROOT
 
 THREE_PASSES = (ROOT / "examples/fusemax_three_pass.attn").read_text(encoding="utf-8")
 ONE_PASS = (ROOT / "examples/fusemax_one_pass.attn").read_text(encoding="utf-8")
@@ -424,17 +423,3 @@ def test_a_bound_extent_has_no_size_of_its_own() -> None:
     text = "cascade c(A[H], B[J]) -> O[G]:\n    G = H // J\n    O[g] = A[g] * B[0]\n"
     with pytest.raises(UsageError, match="no size 'G'"):
         attnc.explain(attnc.check(text).select(), {"G": 2})
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_every_example(path: Path) -> None:
-    facts = attnc.check(path.read_text(encoding="utf-8")).select()
-    names = {s for i in facts.cascade.inputs for s in i.sizes if isinstance(s, str)}
-    found: Any = attnc.explain(facts, dict.fromkeys(names, 64))
-    written = found["written"]
-    assert found["missing"] == []
-    assert written["operations"]["value"] > 0
-    assert written["bytes"]["traffic"]["value"] >= written["bytes"]["compulsory"]["value"] > 0
-    assert set(written["passes"]) >= {n.lower() for n in names}
-    assert all(isinstance(n, int) and n >= 1 for n in written["passes"].values())
-    assert found["cascade"] == path.stem
