@@ -18,6 +18,7 @@ from attnc.api import emit
 from attnc.backends.numpy.tiled import emit_tiled
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import emit_plan
+from attnc.backends.tvm.emit import emit_plan as emit_for_cpus
 from attnc.errors import InternalError, Source, SpecError
 from attnc.grammar.tiles import parse
 from attnc.ir import tiles_printer
@@ -185,6 +186,26 @@ def test_searches_in_triton() -> None:
         ("_left + 1) // 2", "_left + 2) // 2"),
         ("> 0:", "> 1:"),
         ("tl.int64)\n", "tl.int64) + 1\n"),
+    ):
+        faulty = text.replace(right, wrong)
+        assert faulty != text, right
+        assert not called(faulty), wrong
+
+
+def test_searches_in_tvm() -> None:
+    pytest.importorskip("tvm")
+    text = emit_for_cpus(searches(), Options())
+
+    def called(text: str) -> bool:
+        return agree(function_of(text, "places"))
+
+    assert called(text)
+    for right, wrong in (
+        ("< o_sought", "<= o_sought"),
+        ("<= p_sought", "< p_sought"),
+        (">= r_sought", "> r_sought"),
+        ("_left[0] > 0:", "_left[0] > 1:"),
+        ("o[b, m] + o_half - 1", "T.max(o[b, m] + o_half - 2, 0)"),
     ):
         faulty = text.replace(right, wrong)
         assert faulty != text, right

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from attnc.backends.numpy.layout import INDENT
-from attnc.backends.triton.terms import HELD, Term
+from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.triton.updates import updates
 from attnc.backends.tvm.loops import room_type
 from attnc.backends.tvm.nests import Nest, as_fold, nests
 from attnc.backends.tvm.products import Products
 from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.terms import DTYPES, KEPT
+from attnc.ir.comparisons import TURNED
 from attnc.ir.expr import Bool, Name
 from attnc.ir.printer import AND
 from attnc.ir.tiles import (
@@ -31,6 +32,7 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
+from attnc.ir.tiles_facts import loaded_types, tensor_sizes
 from attnc.ir.tiles_walk import ahead, in_full, in_turn, names
 from attnc.ir.types import Kind
 
@@ -107,7 +109,7 @@ class Body(Products):
             case TopK():
                 self._topk(item)
             case Find():
-                raise TypeError("searches are loops that count, here")
+                self._find(item)
             case Load() | Map() | Fold():
                 raise TypeError("a statement of lanes stands in a nest")
 
@@ -194,6 +196,37 @@ class Body(Products):
         self.line(f'{scope.element(item.target)} = T.Cast("int64", T.max({found}, 0))')
         self.line(f"{last} = {best}")
         self.line(f"{at} = T.Select({found} < 0, T.Cast(INDEX, 2**30), {found})")
+        self.depth = before
+
+    def _find(self, item: Find) -> None:
+        """A place in a sorted rank, by halves: an element that does not compare as it is to passes
+        all before it."""
+        scope, context = self.scope, self.scope.context
+        room = self._room(item.target)
+        left = scope.names.of("left", f"{room}_left")
+        self.buffers[left] = f'{left} = T.alloc_buffer((1,), "int64")'
+        half, at, sought = (scope.names.of(k, f"{room}_{k}") for k in ("half", "at", "sought"))
+        before, element = self.depth, scope.element(item.target)
+        self._loops(scope.layouts[item.target], vector=False)
+        self.line(f"{sought}: T.let = {self._typed(item.value, Kind.I64)}")
+        size = scope.text(tensor_sizes(scope.plan)[item.tensor][item.rank]).text
+        here = self._truth(item.where)
+        self.line(f"{element} = T.int64(0)")
+        self.line(f"{left}[0] = {size if here.true else f'_where({here.text}, {size}, 0)'}")
+        self.line(f"while {left}[0] > 0:")
+        self.depth += 1
+        self.line(f"{half}: T.let = T.truncdiv({left}[0] + 1, 2)")
+        self.line(f"{at}: T.let = {element} + {half} - 1")
+        place = f"{item.target} at"
+        scope.numbers[place] = Term(at, (), Held.INT)
+        context.kinds[place], context.axes[place] = Kind.I64, item.axes
+        index = (*item.index[: item.rank], Name(place), *item.index[item.rank :])
+        kind = loaded_types(scope.plan)[item.tensor].kind
+        load = Load(f"{item.target} now", item.axes, kind, item.tensor, index, Bool(True))
+        passed = f'T.Cast("int64", {self.memory.read(load)}) {TURNED[item.op]} {sought}'
+        self.line(f"{element} = {element} + T.Select({passed}, {half}, T.int64(0))")
+        self.line(f"{left}[0] = {left}[0] - {half}")
+        del scope.numbers[place]
         self.depth = before
 
     # Numbers

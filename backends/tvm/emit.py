@@ -56,19 +56,16 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
     `pieces` is a plan of the same whose streams are in pieces, for calls with few rows.
     """
-    plan = Counted()(plan)
     if options.target not in (None, "llvm", "c"):
         from attnc.backends.tvm.device_emit import emit_device
 
-        return emit_device(plan, options, notes)
+        return emit_device(Counted()(plan), options, notes)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     caller = Caller(plan, options, [], built=kernels)
-    if pieces is not None:
-        pieces = Counted()(pieces)
-        if rows_of_pieces(plan, kernels, pieces):
-            few = list(_in_pieces(plan, pieces))
-            caller.few = Caller(pieces, options, [], names=caller.names, built=few)
-            kernels = [*kernels, *few]
+    if pieces is not None and rows_of_pieces(plan, kernels, pieces):
+        few = list(_in_pieces(plan, pieces))
+        caller.few = Caller(pieces, options, [], names=caller.names, built=few)
+        kernels = [*kernels, *few]
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     reading = helpers("attnc.backends.tvm", "reading.py", bodies)

@@ -62,6 +62,15 @@ class LaneExpressions(Expressions):
         """A term in what values of a kind are held in."""
         return self.held(term, HELD[kind])
 
+    def in_kind(self, expr: Expr, kind: Kind) -> Term:
+        """The term of an expression in a kind; to floats by way of 32 bits, where these hold it:
+        there are twice as many lanes of them in a vector."""
+        if kind.floating and self.kind(expr).integral and fits(self.interval(expr)):
+            term = self(expr)
+            if term.held in LONG and not term.literal:
+                return self.convert(self.held(term, Held.I32), kind)
+        return super().in_kind(expr, kind)
+
     def _solid(self, term: Term) -> Term:
         return self.typed(term)
 
