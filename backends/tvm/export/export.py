@@ -26,7 +26,6 @@ from attnc.errors import UsageError
 from attnc.files import write_bytes_whole, write_whole
 from attnc.ir.tiles import Plan
 from attnc.modules import module_of
-from attnc.passes.tiling.counted import Counted
 
 SYMBOL: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
@@ -75,7 +74,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
     if form == "c":
         if wish.mcpu or wish.triple or wish.attributes:
             raise UsageError("C is for any processor: the compiler that reads it is told which")
-        interface = Interface(Counted()(plan), replace(options, target="c"), wish.symbol)
+        interface = Interface(plan, replace(options, target="c"), wish.symbol)
         entry, target = _entry(tvm, interface, wish.sizes, None, threads=False)
         write_whole(output, in_c(entry, target, output.with_suffix(".h").name))
         return header(interface, entry.whole, notes, "any processor")
@@ -87,7 +86,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
     linker = None
     if form == "library":
         linker = Linker.of(triple, native=wish.triple is None)
-    interface = Interface(Counted()(plan), options, wish.symbol)
+    interface = Interface(plan, options, wish.symbol)
     entry, target = _entry(tvm, interface, wish.sizes, chosen, threads=threads)
     text = unit(entry, target, triple, threads=threads)
     with tempfile.TemporaryDirectory(prefix="attnc") as folder:
