@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES
+from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES, Pieces
 from attnc.backends.options import DTYPES, TARGETS, Options
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
@@ -183,10 +183,13 @@ def emit(
     static: Mapping[str, Constant | str],
     device: Device | None = None,
     source: Source | None = None,
+    later: bool = False,
 ) -> str:
     """The module of a checked cascade; `static` values may be texts, as from a command line.
 
     With `source`, the text that was checked, what a backend cannot print is named at its place.
+    `later` leaves out what only calls with few rows need: such a module is sooner made, and asks
+    for the whole one when it needs it, if it was told how (`attnc.modules.function_of`).
     """
     device = device or Device()
     if backend not in BACKENDS and backend not in DEVICES:
@@ -207,11 +210,17 @@ def emit(
         return BACKENDS[backend](facts, options)
     check_target(device.target, backend)
     check_processor(device, backend)
-    return _for_device(facts, backend, options, device, source)
+    return _for_device(facts, backend, options, device, source, later=later)
 
 
 def _for_device(
-    facts: Facts, backend: str, options: Options, device: Device, source: Source | None
+    facts: Facts,
+    backend: str,
+    options: Options,
+    device: Device,
+    source: Source | None,
+    *,
+    later: bool,
 ) -> str:
     from attnc.backends.refused import NotPrinted
     from attnc.passes.tiling.lower import NotLowered
@@ -220,10 +229,10 @@ def _for_device(
     source = source or Source("cascade", printer.cascade(facts.cascade))
     try:
         exact, lists = device.nonfinite == "exact", backend in LISTS
-        plan, notes = explained(facts, device.sizes, exact=exact, lists=lists)
-        pieces = None
+        plan, notes, cut = explained(facts, device.sizes, exact=exact, lists=lists)
+        pieces: Pieces = None
         if backend in PIECES and options.target in (None, "llvm"):
-            pieces = in_pieces(facts, device.sizes, exact=exact)
+            pieces = cut if later else in_pieces(facts, device.sizes, exact=exact)
         return DEVICES[backend](plan, options, notes, pieces)
     except NotLowered as error:
         raise refused(error, source) from None

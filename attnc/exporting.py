@@ -81,7 +81,7 @@ def exported(
     options = Options(dtype, fixed(facts, static))
     exact = Device(nonfinite=nonfinite).nonfinite == "exact"
     try:
-        plan, notes = explained(facts, wish.sizes, exact=exact, lists=False)
+        plan, notes, _ = explained(facts, wish.sizes, exact=exact, lists=False)
         return write(plan, options, notes, wish, output)
     except NotLowered as error:
         raise refused(error, found.source) from None

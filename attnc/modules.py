@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import itertools
@@ -10,9 +11,12 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from attnc.errors import UsageError
+
+LATER: Final = "\n_FEW = "
+"""What the text of a module has that leaves kernels for few rows to another one."""
 
 
 def module_of(source: str, name: str) -> ModuleType:
@@ -28,9 +32,24 @@ def module_of(source: str, name: str) -> ModuleType:
     return module
 
 
-def function_of(source: str, name: str) -> Callable[..., Any]:
-    """The function that an emitted module exports; see `module_of`."""
-    return exported(module_of(source, name))
+def function_of(
+    source: str, name: str, whole: Callable[[], str | None] | None = None
+) -> Callable[..., Any]:
+    """The function that an emitted module exports; see `module_of`.
+
+    `whole` gives the module with all that this one leaves for later, if there is one.
+    """
+    module = module_of(source, name)
+    if whole is not None and LATER in source:
+
+        @functools.cache
+        def few() -> Callable[..., Any] | None:
+            text = whole()
+            found = None if text is None else module_of(text, f"{name} whole")
+            return None if found is None else found._launch
+
+        vars(module)["_FEW"] = few  # it is in the text
+    return exported(module)
 
 
 def exported(module: ModuleType) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from attnc.backends.refused import NotPrinted
 from attnc.compilation import algebra, tiling
@@ -20,6 +20,16 @@ from attnc.passes.tiling.pipeline import RANGED, for_devices
 POINTS: Final = 512
 """Points of a piece of a stream: so many that merging costs little beside them, and so few that
 threads have a piece each where streams are long. Tiles divide it."""
+
+
+class Explained(NamedTuple):
+    """The plan that a device is to run, and where it comes from."""
+
+    plan: Plan
+    notes: str
+    """The cascade, and what is derived."""
+    in_pieces: frozenset[str]
+    """The kernels that `in_pieces` has in pieces."""
 
 
 def planned(
@@ -48,7 +58,7 @@ def for_device(
 
     `exact`: what is not finite reaches those results alone that read it.
     """
-    return explained(facts, sizes, exact=exact)[0]
+    return explained(facts, sizes, exact=exact).plan
 
 
 def explained(
@@ -57,7 +67,7 @@ def explained(
     *,
     exact: bool = False,
     lists: bool = True,
-) -> tuple[Plan, str]:
+) -> Explained:
     """The plan that a device is to run, and where it comes from: the cascade, and what is derived.
 
     `lists`: loops may go through lists of tiles. Raises `NotLowered`.
@@ -73,7 +83,8 @@ def explained(
     for refusal in fused.refusals:
         term = printer.expression(refusal.term)
         lines += ["", f"Another pass for {refusal.tensor}: {term}: {refusal.reason}"]
-    return tiling(fused.plan, for_devices(exact=exact, lists=lists)), "\n".join(lines)
+    plan = tiling(fused.plan, for_devices(exact=exact, lists=lists))
+    return Explained(plan, "\n".join(lines), fused.in_pieces)
 
 
 def in_pieces(
@@ -81,7 +92,7 @@ def in_pieces(
 ) -> Plan | None:
     """The plan for a device whose streams go in pieces, which others merge; None if none can."""
     fused = fuse(algebra(facts, at_sizes(sizes or {})), sizes, points=POINTS)
-    if not fused.can_split:
+    if not fused.in_pieces:
         return None
     return tiling(fused.plan, for_devices(exact=exact, lists=False))
 

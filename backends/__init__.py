@@ -10,9 +10,11 @@ from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 
 Emit = Callable[[Facts, Options], str]
-EmitPlan = Callable[[Plan, Options, str, Plan | None], str]
-"""A plan, options, notes for the head of the module, and a plan of the same whose streams go in
-pieces, if there is one and the backend has use for it."""
+Pieces = Plan | frozenset[str] | None
+"""A plan of the same whose streams go in pieces, if there is one and the backend has use for it; or
+the kernels that are in it, if it is for a module that is made later."""
+EmitPlan = Callable[[Plan, Options, str, Pieces], str]
+"""A plan, options, notes for the head of the module, and what is known of pieces."""
 
 
 def _numpy(facts: Facts, options: Options) -> str:
@@ -21,13 +23,13 @@ def _numpy(facts: Facts, options: Options) -> str:
     return emit(facts, options)
 
 
-def _triton(plan: Plan, options: Options, notes: str, _: Plan | None) -> str:
+def _triton(plan: Plan, options: Options, notes: str, _: Pieces) -> str:
     from attnc.backends.triton.emit import emit_plan
 
     return emit_plan(plan, options, notes)
 
 
-def _tvm(plan: Plan, options: Options, notes: str, pieces: Plan | None) -> str:
+def _tvm(plan: Plan, options: Options, notes: str, pieces: Pieces) -> str:
     from attnc.backends.tvm.emit import emit_plan
 
     return emit_plan(plan, options, notes, pieces)

@@ -13,15 +13,18 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attnc.cache import key
 from attnc.digest import compiler, store
-from attnc.errors import Diagnostic, UsageError
+from attnc.errors import Diagnostic, SpecError, UsageError
 from attnc.ir.cascade import Constant
-from attnc.modules import function_of, keywords, missing, without_tvm
+from attnc.modules import LATER, function_of, keywords, missing, without_tvm
 from attnc.python.signature import Signature, from_data, signature
 from attnc.version import LANGUAGE, VERSION
+
+if TYPE_CHECKING:
+    from attnc.api import Checked
 
 NUMPY: Final = "numpy"
 TVM: Final = "tvm"
@@ -60,13 +63,19 @@ class Choices:
 
 @dataclass(frozen=True)
 class Built:
-    """A compiled kernel: its arguments, the text of its module, and the function in that."""
+    """A compiled kernel: its arguments, and the function in its module."""
 
     key: str
     backend: str
     signature: Signature
-    source: str
     function: Callable[..., Any] = field(compare=False, repr=False)
+    whole: Callable[[], str] = field(compare=False, repr=False)
+    """Gives the text of the module with all that calls may need; see `attnc.api.emit`."""
+
+    @functools.cached_property
+    def source(self) -> str:
+        """The text of the module with all that calls may need."""
+        return self.whole()
 
     @functools.cached_property
     def keywords(self) -> dict[str, str]:
@@ -99,11 +108,8 @@ def build(
     found = _built.get(identity)
     if found is None:
         with _lock:
-            found = (
-                _built.get(identity)
-                or _load(identity, choices)
-                or _compile(identity, spec, choices, name, moved if warn else None)
-            )
+            known = _Spec(identity, spec, choices, name)
+            found = _built.get(identity) or _load(known) or _compile(known, moved if warn else None)
     return found
 
 
@@ -140,42 +146,85 @@ def toolchain() -> str:
     return f"python {platform.python_version()}, numpy {np.__version__}"
 
 
-def _load(identity: str, choices: Choices) -> Built | None:
+@dataclass(frozen=True)
+class _Spec:
+    """What is compiled, and the name of it on disk."""
+
+    identity: str
+    text: str
+    choices: Choices
+    name: str
+
+    def checked(self) -> Checked:
+        """The cascades, checked."""
+        from attnc.api import check
+
+        return check(self.text, self.name)
+
+    def whole(self) -> str:
+        """The text of the module with all that calls may need; made when it is first asked for."""
+        place, name = store(), key(whole=self.identity)
+        found = None if place is None else place.get(name)
+        if found is None:
+            checked = self.checked()
+            found = _emitted(checked, self.choices)
+            if place is not None and not checked.warnings:
+                place.put(name, found)
+        return found
+
+    def rest(self) -> str | None:
+        """The same for calls that need it; None where it cannot be printed, and they do without."""
+        try:
+            return self.whole()
+        except SpecError:
+            return None
+
+
+def _load(spec: _Spec) -> Built | None:
     """The kernel that the disk holds under a key, if it is there and whole."""
     place = store()
-    entry = None if place is None else place.get(identity)
+    entry = None if place is None else place.get(spec.identity)
     if entry is None:
         return None
     try:
         data = json.loads(entry)
         known, source = from_data(data["signature"]), str(data["source"])
-        return _keep(identity, choices, known, source)
+        return _keep(spec, known, source)
     except (ValueError, KeyError, TypeError, SyntaxError, AttributeError):
         return None  # damaged, yet with a checksum that holds: as good as not there
 
 
-def _compile(identity: str, spec: str, choices: Choices, name: str, moved: Shown | None) -> Built:
-    from attnc.api import check, emit, fixed
+def _emitted(checked: Checked, choices: Choices, *, later: bool = False) -> str:
+    """The text of a module."""
+    from attnc.api import emit, fixed
 
-    checked = check(spec, name)
     facts = checked.select(choices.cascade)
-    static = fixed(facts, dict(choices.static))
-    source = emit(
+    return emit(
         facts,
         backend=choices.backend or NUMPY,
         dtype=choices.dtype,
-        static=static,
+        static=fixed(facts, dict(choices.static)),
         source=checked.source,
+        later=later,
     )
+
+
+def _compile(spec: _Spec, moved: Shown | None) -> Built:
+    from attnc.api import fixed
+
+    checked, choices = spec.checked(), spec.choices
+    facts = checked.select(choices.cascade)
+    source = _emitted(checked, choices, later=True)
+    static = fixed(facts, dict(choices.static))
     known = signature(facts.cascade, choices.dtype, static)
-    found = _keep(identity, choices, known, source)
+    found = _keep(spec, known, source)
     if checked.warnings:
-        del _built[identity]
+        del _built[spec.identity]
         if moved is not None:
             for warning in checked.warnings:
                 _warn(moved(warning))
     elif (place := store()) is not None:
-        place.put(identity, json.dumps({"signature": known.data(), "source": source}))
+        place.put(spec.identity, json.dumps({"signature": known.data(), "source": source}))
     return found
 
 
@@ -184,15 +233,17 @@ def _warn(found: Diagnostic) -> None:
     warnings.warn_explicit(found.render(), SpecWarning, found.source.name, line)
 
 
-def _keep(identity: str, choices: Choices, known: Signature, source: str) -> Built:
-    if choices.backend == TVM and (error := without_tvm()):
+def _keep(spec: _Spec, known: Signature, source: str) -> Built:
+    backend = spec.choices.backend or NUMPY
+    if backend == TVM and (error := without_tvm()):
         raise error
     try:
-        function = function_of(source, f"{known.name} {identity[:12]}")
+        function = function_of(source, f"{known.name} {spec.identity[:12]}", spec.rest)
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    built = Built(identity, choices.backend or NUMPY, known, source, function)
-    _built[identity] = built
+    whole = spec.whole if LATER in source else lambda: source
+    built = Built(spec.identity, backend, known, function, whole)
+    _built[spec.identity] = built
     return built
 
 

@@ -35,6 +35,10 @@ PAIRS: Final = "PAIRS = True  # products of bf16 by an instruction, if there is 
 """The switch of a module that has products of bf16."""
 
 
+LATER: Final = "_FEW = lambda: None  # gives the function that takes calls with few rows, once told"
+"""What a module begins with whose kernels for few rows are in another one."""
+
+
 THREADS: Final = (
     "_CORES = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))(0)",
     'os.environ.setdefault("TVM_NUM_THREADS", str(len(_CORES)))',
@@ -49,12 +53,15 @@ FORKED: Final = (
 )
 
 
-def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None = None) -> str:
+def emit_plan(
+    plan: Plan, options: Options, notes: str = "", pieces: Plan | frozenset[str] | None = None
+) -> str:
     """The text of a module with one function named as the plan.
 
     It imports numpy and tvm. Tensors, of torch or NumPy, come in declared order, parameters by
     keyword, outputs go in order, as a tuple when there are several. `notes` are for its head.
-    `pieces` is a plan of the same whose streams are in pieces, for calls with few rows.
+    `pieces` is a plan of the same whose streams are in pieces, for calls with few rows; or the
+    kernels that are in it, if it is for a module that is made later (`_FEW`).
     """
     if options.target not in (None, "llvm", "c"):
         from attnc.backends.tvm.device_emit import emit_device
@@ -62,7 +69,9 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
         return emit_device(Counted()(plan), options, notes)
     kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
     caller = Caller(plan, options, [], built=kernels)
-    if pieces is not None and rows_of_pieces(plan, kernels, pieces):
+    if isinstance(pieces, frozenset):
+        caller.later = pieces
+    elif pieces is not None and rows_of_pieces(plan, kernels, pieces):
         few = list(_in_pieces(plan, pieces))
         caller.few = Caller(pieces, options, [], names=caller.names, built=few)
         kernels = [*kernels, *few]
@@ -105,6 +114,8 @@ def emit_plan(plan: Plan, options: Options, notes: str = "", pieces: Plan | None
         f'_KERNEL = "{plan.name}"',
         'INDEX = "int64"',
     ]
+    if "_FEW(" in wrapper:
+        parts += [LATER]
     if any(k.scope.pairs for k in kernels):
         parts += [PAIRS]
     parts += ["", f'__all__ = ["{caller.function}"]', "", "", bodies, "", "", wrapper]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attnc.backends.names import Names
@@ -28,6 +28,7 @@ KINDS = {
     Kind.FLOAT: "_float",
     Kind.F64: '"float64"',
 }
+LANES = "_lanes = _vector(_float)"
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Caller(Launcher):
     built: list[Printed] = field(default_factory=list[Printed])
     few: Caller | None = None
     """Of the kernels for few rows."""
+    later: frozenset[str] = frozenset()
+    """The kernels of which a module that is made later has ones for few rows."""
 
     def _handed(self) -> list[str]:
         tensors = [self.tensor(i.name) for i in self.plan.inputs]
@@ -55,7 +58,9 @@ class Caller(Launcher):
 
     def _launched(self) -> list[str]:
         lines = ['_float = "float64" if _type == "float64" else "float32"']
+        later = self._later()
         buffers = {b.name: b for b in self.plan.buffers}
+        lines += later
         for output in self.plan.outputs:
             if output.name in buffers:
                 continue
@@ -63,7 +68,7 @@ class Caller(Launcher):
             lines.append(f"{self.tensor(output.name)} = {made}")
         lines += self._rooms(self.plan.buffers, {})
         lines += self._nothing()
-        lines += ["_threads_of(_like)", "_lanes = _vector(_float)"]
+        lines += ["_threads_of(_like)", *([] if later else [LANES])]
         if any(k.scope.pairs for k in self.built):
             lines.append("_pairs = _paired()")
         if self.few is not None:
@@ -75,10 +80,6 @@ class Caller(Launcher):
     def _of_few(self, few: Caller) -> list[str]:
         """What runs where rows are few: kernels in pieces."""
         rows = rows_of_pieces(self.plan, self.built, few.plan)
-        sizes = [
-            f"_few_rows({self.host(k.scope.axis(axis).size)}, {self._beside(k.scope)}, _lanes)"
-            for k, axis in rows
-        ]
         known = {b.name: b.presence for b in self.plan.buffers}
         lines = [
             f"{few.value(x.name)} = {few.host(x.value)}"
@@ -91,7 +92,26 @@ class Caller(Launcher):
         for kernel in few.built:
             lines += ["", *few._call_of(kernel)]
         lines += ["", few._returned()]
-        return ["", f"if {' and '.join(sizes)}:", *(INDENT + x if x else x for x in lines)]
+        return ["", f"if {self._rows_are_few(rows)}:", *(INDENT + x if x else x for x in lines)]
+
+    def _rows_are_few(self, rows: Sequence[tuple[Printed, str]]) -> str:
+        return " and ".join(
+            f"_few_rows({self.host(k.scope.axis(axis).size)}, {self._beside(k.scope)}, _lanes)"
+            for k, axis in rows
+        )
+
+    def _later(self) -> list[str]:
+        """What a call with few rows is handed on by, if another module is for that."""
+        rows = rows_of(self.built, self.later)
+        if not rows:
+            return []
+        call = laid_out(f"return _others({', '.join(self._handed())})")
+        return [
+            LANES,
+            f"_others = _FEW() if {self._rows_are_few(rows)} else None",
+            "if _others is not None:",
+            *(INDENT + line for line in call),
+        ]
 
     def _rooms(self, buffers: Sequence[Buffer], known: Mapping[str, str]) -> list[str]:
         """The lines that make room for what is between kernels, but for what is `known`."""
@@ -186,7 +206,11 @@ def rows_of_pieces(plan: Plan, built: Sequence[Printed], few: Plan) -> list[tupl
 
     Only those are taken whose products go along rows; nothing, if there is none.
     """
-    merging = with_pieces(plan, few, stores=False)
+    return rows_of(built, with_pieces(plan, few, stores=False))
+
+
+def rows_of(built: Sequence[Printed], merging: Collection[str]) -> list[tuple[Printed, str]]:
+    """Those of the kernels that merge pieces whose products go along rows, with these."""
     found: list[tuple[Printed, str]] = []
     for kernel in built:
         scope = kernel.scope

@@ -59,13 +59,13 @@ def takes_part(family: str, name: str) -> bool:
 
 
 def ours(w: Workload, tensors: Tensors) -> Call:
-    """From the text of the spec to a call; machine code is made when it is called first."""
-    from attnc.api import Device, check, emit
-    from attnc.modules import function_of
+    """From the text of the spec to a call, as `attnc.kernel` goes where tensors are on a CPU;
+    machine code is made when it is called first."""
+    from attnc.python.build import Choices, build
 
-    facts = check((ROOT / w.case.spec).read_text(encoding="utf-8"), w.case.spec).select()
-    text = emit(facts, backend="tvm", dtype=None, static={}, device=Device())
-    return partial(function_of(text, f"bench_{facts.cascade.name}"), *tensors, **w.parameters)
+    text = (ROOT / w.case.spec).read_text(encoding="utf-8")
+    found = build(text, Choices(backend="tvm"), w.case.spec)
+    return partial(found.function, *tensors, **w.parameters)
 
 
 def _score(w: Workload, tensors: Tensors) -> Callable[..., Any] | None:

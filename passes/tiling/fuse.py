@@ -36,6 +36,12 @@ class Fused:
         return tuple(dict.fromkeys(g.over[0] for g in self.partition.groups if can_split(g)))
 
     @property
+    def in_pieces(self) -> frozenset[str]:
+        """The kernels whose streams could be gone through in pieces, by name."""
+        groups = enumerate(self.partition.groups)
+        return frozenset(kernel_name(i) for i, g in groups if can_split(g))
+
+    @property
     def refusals(self) -> tuple[Refusal, ...]:
         """Reductions that needed a pass of their own."""
         return self.partition.refusals
@@ -74,10 +80,10 @@ def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int
         builder = KernelBuilder(facts, group, storage)
         cut = _cut(facts, group, pieces, points)
         if cut is None:
-            kernels.append(builder.build(f"k{i}"))
+            kernels.append(builder.build(kernel_name(i)))
             continue
         found = split(facts, group, cut, names)
-        kernels += builder.build_split(f"k{i}", found)
+        kernels += builder.build_split(kernel_name(i), found)
         left += found.buffers
     lets = tuple(
         Let(s.name, s.value, facts.values[s.name].kind)
@@ -99,6 +105,11 @@ def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int
         tuple(map(without_dead, kernels)),
         _bound(facts, (*(x.value for x in lets), *requires)),
     )
+
+
+def kernel_name(index: int) -> str:
+    """The name of the kernel of a group; of one in pieces, that of the kernel that merges them."""
+    return f"k{index}"
 
 
 def _cut(facts: Facts, group: Group, pieces: Mapping[str, int], points: int | None) -> Cut | None:
