@@ -73,7 +73,7 @@ def exported(
     from attnc.backends.tvm.export.export import exported as write
     from attnc.explanation import check_sizes
     from attnc.passes.tiling.lower import NotLowered
-    from attnc.planning import explained, refused, unprinted
+    from attnc.planning import explained, in_pieces, refused, unprinted
 
     check_dtype(dtype)
     facts = found.select(cascade)
@@ -82,7 +82,8 @@ def exported(
     exact = Device(nonfinite=nonfinite).nonfinite == "exact"
     try:
         plan, notes, _ = explained(facts, wish.sizes, exact=exact, lists=False)
-        return write(plan, options, notes, wish, output)
+        pieces = in_pieces(facts, wish.sizes, exact=exact)
+        return write(plan, pieces, options, notes, wish, output)
     except NotLowered as error:
         raise refused(error, found.source) from None
     except NotPrinted as error:

@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 
 import attnc
+import attnc.planning
 from attnc import UsageError
 from attnc.backends.tvm.export import entry
+from attnc.backends.tvm.export.few import Rows, known_few
 from attnc.cli import main
+from attnc.ir.expr import Value
 from attnc.ir.facts import Facts
 from attnc.modules import function_of, module_of
+from attnc.passes.tiling import merge
 from tests.acceptance.judge import judge
 from tests.exported import Program, missing, unit
 from tests.support import ROOT
+from tests.test_split import not_brought
 
 SPEC: Final = ROOT / "examples" / "causal.attn"
 CAUSAL: Final = SPEC.read_text()
@@ -35,6 +40,12 @@ cascade several(Q[B,H,M,E], K[B,H,N,E], V[B,H,N,F], cap: float = 30.0, window: i
     C[b,h,f] = O[b,h,m,f] * L[b,h,m]
 """
 """Two kernels, with an output that the second one reads again; parameters and a requirement."""
+
+SIZES: Final = {"B": 2, "H": 2, "M": 21}
+"""Those that it is built for; rows are not few."""
+
+POINTS: Final = 16
+"""Keys of a piece in these tests."""
 
 COMPILER: Final = missing("cc")
 needs_c = pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
@@ -56,11 +67,11 @@ def arrays(m: int, n: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
-def spread(array: np.ndarray) -> np.ndarray:
-    """The same elements: ranks 1 and 2 the other way round, and each row twice as long."""
+def spread(array: np.ndarray, step: int = 1) -> np.ndarray:
+    """The same elements, `step` apart: ranks 1 and 2 the other way round, and each row longer."""
     b, h, m, e = array.shape
     room = np.zeros((b, m, h, 2 * e), array.dtype)
-    view = room.transpose(0, 2, 1, 3)[..., :e]
+    view = room.transpose(0, 2, 1, 3)[..., : step * e : step]
     view[...] = array
     return view
 
@@ -79,8 +90,9 @@ def accepts(
 
 
 @needs_c
-def test_c_calls_a_kernel(tmp_path: Path) -> None:
+def test_c_calls_a_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One query, some, and many; any strides, of outputs too; what is wrong is told."""
+    monkeypatch.setattr(attnc.planning, "POINTS", POINTS)
     run = library(tmp_path, CAUSAL, ".so")
     for m, n in ((1, 40), (7, 9), (67, 67)):
         inputs = arrays(m, n)
@@ -88,13 +100,52 @@ def test_c_calls_a_kernel(tmp_path: Path) -> None:
         given = {**inputs, "K": spread(inputs["K"])}
         assert run(given, {"O": found}, (2, 2, m, 16, n, 16)) == 0
         assert accepts(CAUSAL, inputs, {}, found), (m, n)
+        if m == 1:  # values are not read where they lie
+            again = np.zeros((2, 2, m, 16), np.float32)
+            far = {**given, "V": spread(inputs["V"], 2)}
+            assert run(far, {"O": again}, (2, 2, m, 16, n, 16)) == 0
+            np.testing.assert_array_equal(again, found)
     assert not accepts(CAUSAL, inputs, {}, 1.001 * found)
     out = {"O": np.zeros((2, 2, 67, 16), np.float32)}
     assert run({**inputs, "K": None}, out, (2, 2, 67, 16, 67, 16)) == 1
     assert run(inputs, out, (2, -2, 67, 16, 67, 16)) == 2
     assert run(inputs, out, (2, 2, 67, 8, 67, 16)) == 3
-    assert run({**inputs, "K": None, "V": None}, out, (2, 2, 67, 16, 0, 16)) == 0
-    assert not out["O"].any()
+    for m in (67, 1):
+        out = {"O": np.ones((2, 2, m, 16), np.float32)}
+        given = {"Q": arrays(m, 0)["Q"], "K": None, "V": None}
+        assert run(given, out, (2, 2, m, 16, 0, 16)) == 0
+        assert not out["O"].any()
+
+
+@needs_c
+def test_a_call_chooses_kernels_by_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in how pieces are merged is seen where rows are few, and nowhere else."""
+    monkeypatch.setattr(attnc.planning, "POINTS", POINTS)
+    monkeypatch.setattr(merge.MergeBuilder, "_brought", not_brought)
+    run = library(tmp_path, CAUSAL, ".so", sizes={"M": 12})
+    for batches, right in ((1, False), (2, True)):
+        inputs = {name: array[:batches] for name, array in arrays(12, 40).items()}
+        found = np.zeros((batches, 2, 12, 16), np.float32)
+        assert run(inputs, {"O": found}, (batches, 2, 12, 16, 40, 16)) == 0
+        assert accepts(CAUSAL, inputs, {}, found) is right
+
+
+def test_sizes_that_are_known_choose_kernels() -> None:
+    """As a call would, by the rule of modules; what a call has to tell is left to it."""
+    one = Rows(Value("M"), (Value("B"), Value("H")))
+    two = Rows(Value("N"), ())
+    for known, wanted in (
+        ({}, None),
+        ({"M": 8}, True),
+        ({"M": 9, "B": 2}, None),
+        ({"M": 9, "B": 2, "H": 1}, True),
+        ({"M": 9, "B": 2, "H": 2}, False),
+        ({"M": 65}, False),
+    ):
+        assert known_few((one,), known, 16) is wanted
+    assert known_few((one, two), {"M": 8}, 16) is None
+    assert known_few((one, two), {"N": 65}, 16) is False
+    assert known_few((), {}, 16) is False
 
 
 def several(run: Program) -> tuple[int, bool]:
@@ -109,7 +160,7 @@ def several(run: Program) -> tuple[int, bool]:
 
 @needs_c
 def test_several_kernels_and_parameters(tmp_path: Path) -> None:
-    run = library(tmp_path, SEVERAL, ".so", sizes={"M": 21})
+    run = library(tmp_path, SEVERAL, ".so", sizes=SIZES)
     assert several(run) == (0, True)
     header = run.library.with_suffix(".h").read_text()
     assert "#define SEVERAL_NO_REQUIRE_11 11 /* `require N >= M` does not hold */" in header
@@ -121,7 +172,7 @@ def test_several_kernels_and_parameters(tmp_path: Path) -> None:
 @needs_c
 def test_a_text_in_c(tmp_path: Path) -> None:
     """It compiles without a warning, and computes the same; floats are there with all digits."""
-    run = library(tmp_path, SEVERAL, ".c", sizes={"M": 21})
+    run = library(tmp_path, SEVERAL, ".c", sizes=SIZES)
     assert several(run) == (0, True)
 
 
@@ -165,7 +216,7 @@ def test_a_processor_is_chosen() -> None:
 def test_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Buffers between kernels that lie upon each other."""
     monkeypatch.setattr(entry, "BYTES", {**entry.BYTES, "float32": 1})
-    run = library(tmp_path, SEVERAL, ".so", sizes={"M": 21})
+    run = library(tmp_path, SEVERAL, ".so", sizes=SIZES)
     try:
         code, right = several(run)
     except AssertionError:  # the two threads differ
@@ -185,7 +236,7 @@ def test_objects_for_other_machines(tmp_path: Path) -> None:
     """Each has one function that others see, and lacks nothing but what is known."""
     for triple, (machine, lacking) in OTHERS.items():
         made, _ = attnc.export(
-            CAUSAL, tmp_path / f"{triple}.o", triple=triple, sizes={"E": 16, "F": 16, "M": 32}
+            CAUSAL, tmp_path / f"{triple}.o", triple=triple, sizes={"E": 16, "F": 16, "M": 1}
         )
         found = unit(made)
         assert found.machine == machine
@@ -200,7 +251,7 @@ def test_other_machines_run(machine: str, tmp_path: Path) -> None:
     lacking = missing(*tools)
     if lacking is not None:
         pytest.skip(lacking)
-    run = library(tmp_path, SEVERAL, ".o", triple=machine, sizes={"M": 21})
+    run = library(tmp_path, SEVERAL, ".o", triple=machine, sizes=SIZES)
     run = Program(tmp_path, run.function, run.library, (tools[0], "-static"), tools[1:])
     assert several(run) == (0, True)
 

@@ -128,7 +128,7 @@ def _few(size, lanes):
 def _few_rows(rows, others, lanes):
     """Whether rows are few, so that vectors do not go along them, and what is streamed is taken in
     pieces; `others`: programs beside them. It is told by sizes alone, for the sake of bits."""
-    return rows > 0 and (rows * 2 <= lanes or (rows <= lanes * 4 and others < 4))
+    return (rows > 0) & ((rows * 2 <= lanes) | ((rows <= lanes * 4) & (others < 4)))
 
 
 def _shared(size, most, others):

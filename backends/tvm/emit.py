@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from attnc.backends.library import helpers
@@ -53,6 +54,33 @@ FORKED: Final = (
 )
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a plan, and those of the plan in pieces, for few rows, if it has any."""
+
+    plan: Plan
+    built: tuple[Printed, ...]
+    pieces: Plan | None
+    few: tuple[Printed, ...]
+    rows: tuple[tuple[Printed, str], ...]
+    """The kernels that `few` have in pieces, and the axis of each that then has few points."""
+
+    @property
+    def all(self) -> tuple[Printed, ...]:
+        """Both."""
+        return (*self.built, *self.few)
+
+
+def kernels_of(plan: Plan, pieces: Plan | None = None) -> Kernels:
+    """A plan, and the same in pieces, as kernels for CPUs."""
+    built = tuple(printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels))
+    if pieces is not None:
+        rows = tuple(rows_of_pieces(plan, built, pieces))
+        if rows:
+            return Kernels(plan, built, pieces, tuple(_in_pieces(plan, pieces)), rows)
+    return Kernels(plan, built, None, (), ())
+
+
 def emit_plan(
     plan: Plan, options: Options, notes: str = "", pieces: Plan | frozenset[str] | None = None
 ) -> str:
@@ -67,14 +95,19 @@ def emit_plan(
         from attnc.backends.tvm.device_emit import emit_device
 
         return emit_device(Counted()(plan), options, notes)
-    kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
-    caller = Caller(plan, options, [], built=kernels)
     if isinstance(pieces, frozenset):
-        caller.later = pieces
-    elif pieces is not None and rows_of_pieces(plan, kernels, pieces):
-        few = list(_in_pieces(plan, pieces))
-        caller.few = Caller(pieces, options, [], names=caller.names, built=few)
-        kernels = [*kernels, *few]
+        return emit_kernels(kernels_of(plan), options, notes, pieces)
+    return emit_kernels(kernels_of(plan, pieces), options, notes)
+
+
+def emit_kernels(
+    found: Kernels, options: Options, notes: str = "", later: frozenset[str] = frozenset()
+) -> str:
+    """The text of such a module; of the kernels `later`, another one has ones for few rows."""
+    plan, kernels = found.plan, found.all
+    caller = Caller(plan, options, [], built=found.built, later=later)
+    if found.pieces is not None:
+        caller.few = Caller(found.pieces, options, [], names=caller.names, built=found.few)
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     reading = helpers("attnc.backends.tvm", "reading.py", bodies)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from attnc.backends.names import Names
 from attnc.backends.triton.schedule import tiled
 from attnc.backends.tvm.scope import RESERVED, LaneScope
-from attnc.ir.expr import Apply, Binary, Int, Var
+from attnc.ir.expr import Apply, Binary, Int, Value, Var
 from attnc.ir.tiles import Carry, Fold, Kernel, Let, Load, Loop, Map, Plan, Statement
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
+
+PIECES: Final = 16
+"""The least number of pieces that are merged at once."""
 
 
 @dataclass
@@ -31,6 +35,11 @@ class FewScope(LaneScope):
         """The kernel without the axes along which it has the parts of a stream."""
         apart = _apart(self.kernel)
         return replace(self.kernel, axes=tuple(a for a in self.kernel.axes if a.name not in apart))
+
+    def least(self, axis: str) -> int:
+        """The least tile along an axis: several pieces, lest lengths that grow build often."""
+        found = self.axis(axis)
+        return PIECES if found.kind == "stream" and not isinstance(found.size, Value) else 1
 
     def _vector(self) -> str | None:
         return None

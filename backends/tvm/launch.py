@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from attnc.backends.names import Names
 from attnc.backends.numpy.layout import INDENT, keywords
@@ -14,7 +14,6 @@ from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
-from attnc.ir.expr import Value
 from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Buffer, Load, Plan, Store
 from attnc.ir.tiles_walk import statements
@@ -35,7 +34,7 @@ LANES = "_lanes = _vector(_float)"
 class Caller(Launcher):
     """Prints the wrapper of a plan's kernels."""
 
-    built: list[Printed] = field(default_factory=list[Printed])
+    built: Sequence[Printed] = ()
     few: Caller | None = None
     """Of the kernels for few rows."""
     later: frozenset[str] = frozenset()
@@ -149,7 +148,7 @@ class Caller(Launcher):
                 text = f"_whole({extent}, {'_lanes' if rows else 1})"
             else:
                 most = f"_shared({extent}, 64, {self._beside(scope)})" if rows else "64"
-                least = f"_few({extent}, _lanes)" if rows else self._least(scope, axis)
+                least = f"_few({extent}, _lanes)" if rows else str(scope.least(axis))
                 text = f"_tile({extent}, {least}, {most})"
             lines.append(f"{name} = {text}")
         call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]
@@ -161,20 +160,13 @@ class Caller(Launcher):
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
         told = [*(["_pairs"] if scope.pairs else []), *self._dense(kernel), *fixed]
         types = ", ".join([kernel.name, "_type", "_float", "_lanes", *told])
-        kernel_ = scope.whole if isinstance(scope, FewScope) else scope.kernel
-        products = work(kernel_, lambda size: self.host(size, PRODUCT))
+        products = work(scope.whole, lambda size: self.host(size, PRODUCT))
         lines += laid_out(f"_run = _crew(_built({types}), {products})")
         lines.append("_run(")
         arguments = [x for line in filled_rows(call) for x in laid_out(line)]
         lines += [INDENT + line for line in arguments]
         lines.append(")")
         return lines
-
-    def _least(self, scope: LaneScope, axis: str) -> str:
-        """The least tile along an axis: several pieces, lest lengths that grow build often."""
-        found = scope.axis(axis)
-        counted = isinstance(scope, FewScope) and found.kind == "stream"
-        return "16" if counted and not isinstance(found.size, Value) else "1"
 
     def _dense(self, kernel: Printed) -> list[str]:
         """Whether tensors of which vectors are read have them next to each other in memory."""
@@ -185,8 +177,7 @@ class Caller(Launcher):
 
     def _beside(self, scope: LaneScope) -> str:
         """How many programs there are at each tile."""
-        points = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
-        return " * ".join(self.host(a.size, PRODUCT) for a in points) or "1"
+        return " * ".join(self.host(size, PRODUCT) for size in scope.beside) or "1"
 
 
 def with_pieces(plan: Plan, few: Plan, *, stores: bool) -> set[str]:

@@ -105,6 +105,21 @@ class LaneScope(KernelScope):
                 case _:
                     self.layouts[item.target] = self._layout(item)
 
+    @property
+    def whole(self) -> Kernel:
+        """The kernel with the axes by which it is told how much it computes."""
+        return self.kernel
+
+    @property
+    def beside(self) -> list[Expr]:
+        """The sizes of how many programs there are at each tile."""
+        points = (a for a in self.kernel.axes if a.kind == "par")
+        return [a.size for a in points if not self.is_tile(a.name)]
+
+    def least(self, axis: str) -> int:
+        """The least tile along an axis that is no vector."""
+        return 1
+
     def _vector(self) -> str | None:
         """The axis along which vectors go: that of most products, else of most tiles."""
         places: Counter[str] = Counter()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
-from attnc.backends.tvm.export.builds import Builds
-from attnc.backends.tvm.export.interface import MEMORY
+from attnc.backends.tvm.export.builds import Build, Builds
+from attnc.backends.tvm.export.few import Few, are_few
+from attnc.backends.tvm.export.interface import MEMORY, SIZE
 from attnc.backends.tvm.export.outputs import Outputs
+from attnc.backends.tvm.few_scope import FewScope
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.work import FUNCTION, counted
 from attnc.ir.expr import Expr
@@ -24,25 +27,63 @@ class Entry(Outputs):
         """The function; `calls` are those that it calls."""
         tirx = self.tirx
         variables = self._variables()
-        threads = variables[-1]
         self._checked(dict(zip(self.interface.arguments, variables, strict=True)))
+        self._nothing()
+        workers = self._let("workers", self._workers(variables[-1]))
+        if self.few is not None:
+            lines = self._in_pieces(self.few, workers)
+            if self.builds:
+                self._if(self._are_few(self.few), lines)
+            else:
+                self.lines += lines
+        if self.builds:
+            self._run(workers)
+        body = tirx.SeqStmt([tirx.DeclBuffer(self.status, data=self.code), *self.lines])
+        return tirx.PrimFunc([self.code, *variables], body, self.tvm.ir.PrimType("int32"))
+
+    def _in_pieces(self, few: Few, workers: Any) -> list[Any]:
+        """What runs where rows are few, as statements that stand apart."""
+        part = replace(
+            self,
+            interface=few.interface,
+            builds=few.builds,
+            lines=[],
+            values=dict(self.values),
+            places=dict(self.places),
+            strides=dict(self.strides),
+        )
+        for check in few.interface.checks:
+            if check.value is not None and check.value not in self.values:
+                part._bound(check.value, part.number_of(check.expr).value, SIZE)
+        if few.interface.plan.given != self.interface.plan.given:
+            part._nothing()
+        part._run(workers)
+        return part.lines
+
+    def _are_few(self, few: Few) -> Any:
+        """Whether rows are few."""
+        found: Any = None
+        for rows in few.rows:
+            beside = self._product([self._size(size) for size in rows.beside])
+            here = are_few(self._size(rows.size), beside, self.lanes)
+            found = here if found is None else self.tirx.And(found, here)
+        return found
+
+    def _run(self, workers: Any) -> None:
+        """The kernels of the plan in turn, and what they need and leave."""
         for tensor in self.interface.plan.outputs:
             if tensor.name in self._between():
                 self.places[f"{tensor.name} as given"] = self.places.pop(tensor.name)
                 self.strides[f"{tensor.name} as given"] = self.strides.pop(tensor.name)
-        self._nothing()
-        workers = self._let("workers", self._workers(threads))
         room = self._room()
-        for i, builds in enumerate(self.builds):
-            self._ran(builds, i, workers, room)
+        for builds in self.builds:
+            self._ran(builds, workers, room)
         for output in self.interface.plan.outputs:
             if output.name in self._between():
                 self._finished(output)
         if room is not None:
             self.lines.append(self._outside("int32", "attnc_leave", room))
         self.lines.extend(self._return(0))
-        body = tirx.SeqStmt([tirx.DeclBuffer(self.status, data=self.code), *self.lines])
-        return tirx.PrimFunc([self.code, *variables], body, self.tvm.ir.PrimType("int32"))
 
     def _workers(self, threads: Any) -> Any:
         tirx = self.tirx
@@ -77,8 +118,8 @@ class Entry(Outputs):
             self.places[name] = self._let(name.replace("?", "_here"), place)
         return room
 
-    def _ran(self, builds: Builds, number: int, workers: Any, room: Any) -> None:
-        """The call of a kernel: of the build for so many rows as there are."""
+    def _ran(self, builds: Builds, workers: Any, room: Any) -> None:
+        """The call of a kernel: of the build for tensors that lie so, and for so many rows."""
         kernel, tirx = builds.kernel, self.tirx
         scope = kernel.scope
         given = [self.places[t.name] for t in kernel.tensors]
@@ -92,7 +133,8 @@ class Entry(Outputs):
         given.append(self._crew(kernel, workers))
         chosen: Any = None
         for build in reversed(builds.all):
-            name = self.tvm.ir.GlobalVar(f"k{number}_{build.tile or ''}".rstrip("_"))
+            parts = kernel.name[1:], str(build.tile or ""), "" if build.dense else "apart"
+            name = self.tvm.ir.GlobalVar("_".join(filter(None, parts)))
             self.calls[name] = build.function
             code = tirx.Var("code", "int32")
             call = self.tvm.ir.Call(name, given, ret_ty="int32")
@@ -103,12 +145,12 @@ class Entry(Outputs):
             if chosen is None:
                 chosen = self._sequence(lines)
             else:
-                chosen = self._chosen(self._many(builds, build.tile or 1, workers), lines, chosen)
+                chosen = self._chosen(self._fits(builds, build, workers), lines, chosen)
         self.lines.append(chosen)
 
     def _crew(self, kernel: Printed, workers: Any) -> Any:
         """How many threads are worth making: the caller's alone, where there is little to do."""
-        around, lanes, products = counted(kernel.scope.kernel)
+        around, lanes, products = counted(kernel.scope.whole)
         real = self.number_of.real
         each = sum((self._real_product(lane) for lane in lanes), real(self._whole(0)))
         if products:
@@ -124,15 +166,30 @@ class Entry(Outputs):
             found = found * self.number_of.real(self._size(size))
         return found
 
+    def _fits(self, builds: Builds, build: Build, workers: Any) -> Any:
+        """Whether a build is taken, if none before it is."""
+        scope = builds.kernel.scope
+        if not isinstance(scope, FewScope):
+            return self._many(builds, build.tile or 1, workers)
+        if build.dense:
+            assert builds.rows is not None
+            tiles = builds.tiles
+            less = tiles[tiles.index(build.tile or 1) + 1]
+            return self._size(scope.axis(builds.rows).size) > self._whole(less)
+        far: Any = None
+        for tensor, rank in scope.dense.items():
+            here = self.tirx.NE(self.strides[tensor][rank], self._whole(1))
+            far = here if far is None else self.tirx.Or(far, here)
+        return far
+
     def _many(self, builds: Builds, tile: int, workers: Any) -> Any:
         """Whether there are rows enough for a tile, and then a program for each thread."""
         tirx, scope = self.tirx, builds.kernel.scope
         assert builds.rows is not None
         rows = self._size(scope.axis(builds.rows).size)
-        some = builds.all[1].tile or 1
+        some = builds.tiles[1]
         if tile <= some:
             return rows * 4 > tile
-        others = [a for a in scope.kernel.axes if a.kind == "par" and not scope.is_tile(a.name)]
-        beside = self._product([self._size(a.size) for a in others])
+        beside = self._product([self._size(size) for size in scope.beside])
         count = self.number_of.quotient(rows + (tile - 1), self._whole(tile)) * beside
         return tirx.And(rows > self._whole(some), count >= workers)

@@ -12,16 +12,16 @@ from typing import Any, Final
 
 from attnc.backends.options import Options
 from attnc.backends.tvm.cpus import Cpu, compiler, cpu
-from attnc.backends.tvm.emit import emit_plan
+from attnc.backends.tvm.emit import emit_kernels, kernels_of
 from attnc.backends.tvm.export.around import system_of
 from attnc.backends.tvm.export.build import script, unit
 from attnc.backends.tvm.export.builds import Builder, known_values
 from attnc.backends.tvm.export.c_text import in_c
 from attnc.backends.tvm.export.entry import Entry
+from attnc.backends.tvm.export.few import Few, Rows, known_few
 from attnc.backends.tvm.export.header import header
 from attnc.backends.tvm.export.interface import KEYWORDS, Interface
 from attnc.backends.tvm.export.link import Linker
-from attnc.backends.tvm.kernel import printed
 from attnc.errors import UsageError
 from attnc.files import write_bytes_whole, write_whole
 from attnc.ir.tiles import Plan
@@ -62,8 +62,13 @@ class Wish:
         return cpu(self.mcpu, self.triple, self.attributes)
 
 
-def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path) -> str:
-    """Writes a library, an object or a text, as `output` ends; gives the text of its header."""
+def exported(
+    plan: Plan, pieces: Plan | None, options: Options, notes: str, wish: Wish, output: Path
+) -> str:
+    """Writes a library, an object or a text, as `output` ends; gives the text of its header.
+
+    `pieces` is the same plan with its streams in pieces, for few rows.
+    """
     form = FORMS.get(output.suffix)
     if form is None:
         listed = ", ".join(FORMS)
@@ -75,7 +80,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
         if wish.mcpu or wish.triple or wish.attributes:
             raise UsageError("C is for any processor: the compiler that reads it is told which")
         interface = Interface(plan, replace(options, target="c"), wish.symbol)
-        entry, target = _entry(tvm, interface, wish.sizes, None, threads=False)
+        entry, target = _entry(tvm, interface, None, wish.sizes, None, threads=False)
         write_whole(output, in_c(entry, target, output.with_suffix(".h").name))
         return header(interface, entry.whole, notes, "any processor")
     chosen = wish.cpu
@@ -87,7 +92,7 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
     if form == "library":
         linker = Linker.of(triple, native=wish.triple is None)
     interface = Interface(plan, options, wish.symbol)
-    entry, target = _entry(tvm, interface, wish.sizes, chosen, threads=threads)
+    entry, target = _entry(tvm, interface, pieces, wish.sizes, chosen, threads=threads)
     text = unit(entry, target, triple, threads=threads)
     with tempfile.TemporaryDirectory(prefix="attnc") as folder:
         made = Path(folder, "unit.ll")
@@ -106,20 +111,34 @@ def exported(plan: Plan, options: Options, notes: str, wish: Wish, output: Path)
 
 
 def _entry(
-    tvm: Any, interface: Interface, sizes: Mapping[str, int], chosen: Cpu | None, *, threads: bool
+    tvm: Any,
+    interface: Interface,
+    pieces: Plan | None,
+    sizes: Mapping[str, int],
+    chosen: Cpu | None,
+    *,
+    threads: bool,
 ) -> tuple[Entry, Any]:
     """The function with its kernels, and the target that they are built for."""
-    plan = interface.plan
-    module: Any = module_of(emit_plan(plan, interface.options, ""), f"{plan.name} exported")
+    options = interface.options
+    found = kernels_of(interface.plan, pieces)
+    module: Any = module_of(emit_kernels(found, options), f"{found.plan.name} exported")
     if chosen is not None:
         module._CPU = {**asdict(chosen), "features": frozenset(chosen.features)}
     module._imported()
     module.T = script(module.T, threads=threads)
-    known = known_values(plan, {**sizes, **interface.options.static})
-    builder = Builder(plan, module, interface.dtype, known)
-    kernels = [printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels)]
-    whole = builder.whole(kernels)
-    builds = [builder(kernel, whole) for kernel in kernels]
+    known = known_values(found.pieces or found.plan, {**sizes, **options.static})
+    builder = Builder(found.plan, module, interface.dtype, known)
+    rows = tuple(Rows.of(kernel, axis) for kernel, axis in found.rows)
+    few = known_few(rows, known, builder.lanes)
+    built, in_pieces = () if few else found.built, () if few is False else found.few
+    whole = builder.whole([*built, *in_pieces])
+    builds = [builder(kernel, whole) for kernel in built]
+    part = None
+    if found.pieces is not None and in_pieces:
+        sizes_ = [r.size for r in rows]
+        made = [builder(kernel, whole, sizes_) for kernel in in_pieces]
+        part = Few(Interface(found.pieces, options, interface.symbol), made, rows)
     helpers = import_module("attnc.backends.tvm.script")
-    entry = Entry(tvm, interface, builds, whole, builder.number, helpers)
+    entry = Entry(tvm, interface, builds, whole, builder.lanes, builder.number, helpers, part)
     return entry, module._target()

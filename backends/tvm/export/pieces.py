@@ -8,6 +8,7 @@ from typing import Any
 
 from attnc.backends.tvm.export.arithmetic import Arithmetic
 from attnc.backends.tvm.export.builds import Builds
+from attnc.backends.tvm.export.few import Few
 from attnc.backends.tvm.export.interface import Interface
 from attnc.ir.expr import Expr
 from attnc.ir.types import Kind
@@ -18,16 +19,20 @@ class Pieces:
     """What is known while a function is made: its first argument is where it puts what C returns.
 
     `tvm` is the compiler's module, `builds` are the kernels, `whole` the sizes they are built for.
+    `few` are the same in pieces, for few rows, if there are any.
     """
 
     tvm: Any
     interface: Interface
     builds: list[Builds]
     whole: Mapping[Expr, int]
+    lanes: int
+    """How many numbers a vector has."""
     number: str
     """The type that is computed in."""
     script: Any
     """The helpers that kernels are written with."""
+    few: Few | None = None
     lines: list[Any] = field(default_factory=list[Any])
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     places: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -35,12 +40,16 @@ class Pieces:
     strides: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     calls: dict[Any, Any] = field(default_factory=dict[Any, Any])
     """The kernels by the names under which they are called."""
+    code: Any = None
+    """Where it puts what C returns, and that as a buffer."""
+    status: Any = None
 
     def __post_init__(self) -> None:
         self.tirx: Any = self.tvm.tirx
         self.number_of: Arithmetic = Arithmetic(self.tirx, lambda name: self.values[name])
-        self.code: Any = self._pointer("status", "int32")
-        self.status: Any = self._buffer("status", "int32", self.code, [1])
+        if self.code is None:
+            self.code = self._pointer("status", "int32")
+            self.status = self._buffer("status", "int32", self.code, [1])
 
     @property
     def inner(self) -> str:
