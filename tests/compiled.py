@@ -12,14 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from attnc.backends.options import Options
-from attnc.backends.triton.emit import emit_plan
 from attnc.backends.triton.inspect import Launch, recorded
 from attnc.ir.tiles import Plan
 from attnc.modules import module_of
-from attnc.planning import for_device
 from benchmarks.devices import tensors_of
-from tests.test_gallery import facts
+from tests import examples, prepared
 
 
 def interpreted() -> bool:
@@ -32,15 +29,13 @@ def interpreted() -> bool:
 COMPILED = pytest.mark.skipif(interpreted(), reason="TRITON_INTERPRET is set")
 
 
-@cache
 def plan_of(name: str) -> Plan:
-    return for_device(facts(name))
+    return prepared.device_of(examples.text(name))
 
 
-@cache
 def text_of(name: str) -> str:
     """The module of an example."""
-    return emit_plan(plan_of(name), Options())
+    return prepared.triton_of(examples.text(name))
 
 
 @cache

@@ -19,6 +19,11 @@ def compare(kind: str, name: str, text: str, renew: bool, ending: str = ".txt") 
     assert text == path.read_text(encoding="utf-8"), f"{path.name} is stale: see `make goldens`"
 
 
+def read(kind: str, name: str, ending: str = ".txt") -> str:
+    """A golden."""
+    return (FOLDER / kind / f"{name}{ending}").read_text(encoding="utf-8")
+
+
 def orphans(kind: str, names: Iterable[str], ending: str = ".txt") -> list[str]:
     """Goldens that no case has."""
     known = {f"{name}{ending}" for name in names}

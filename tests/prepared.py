@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 
 import attnc
+from attnc.backends.options import Options
+from attnc.backends.triton.emit import emit_plan
 from attnc.compilation import tiling
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
@@ -41,3 +43,9 @@ def legal_of(text: str) -> Plan:
 def device_of(text: str) -> Plan:
     """The plan for a device."""
     return for_device(facts_of(text))
+
+
+@cache
+def triton_of(text: str) -> str:
+    """The module of Triton, without what its head says of the plan."""
+    return emit_plan(device_of(text), Options())

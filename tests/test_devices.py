@@ -21,7 +21,7 @@ from attnc.modules import module_of
 from attnc.python import build, operators
 from attnc.python.definitions import DEFINITIONS, Definition
 from attnc.python.shapes import output_sizes
-from tests import examples
+from tests import examples, golden
 from tests.support import ROOT
 
 SPEC = "cascade scaled(X[B,N], Y[B,N], by: float = 2.0) -> O[B,N]:\n    O[b,n] = by * X[b,n]\n"
@@ -156,11 +156,14 @@ def test_fake_tensors_stay_on_their_device() -> None:
 
 @pytest.mark.slow
 def test_modules_know_the_shapes_that_pytorch_is_told() -> None:
-    """`_shapes` of a module for Triton, and what an operator says of its results."""
+    """`_shapes` of a module for Triton, and what an operator says of its results.
+
+    The module is the golden, which `test_triton_text.py` compares with what is emitted.
+    """
     for name in examples.NAMES:
         text = examples.text(name)
         cascade = attnc.check(text).select().cascade
-        module: Any = module_of(attnc.compile(text, backend="triton"), f"shapes of {name}")
+        module: Any = module_of(golden.read("triton", name, ".py.txt"), f"shapes of {name}")
         ranks = {s for i in cascade.inputs for s in i.sizes if isinstance(s, str)}
         values = {p.name: p.default for p in cascade.parameters}
         values |= {p.name: 32 for p in cascade.parameters if p.default is None}

@@ -13,6 +13,7 @@ import attnc
 from tests import examples
 from tests.acceptance.judge import Verdict, judge
 from tests.interpreted import Interpreted, Strided, interpreted
+from tests.prepared import triton_of
 from tests.test_acceptance import DOUBTFUL, narrowed
 from tests.test_gallery import facts, reference
 from tests.test_tiled_acceptance import STEPS, VAGUE
@@ -29,7 +30,7 @@ TILE = 4
 @cache
 def kernel(name: str) -> Interpreted:
     """The kernels of an example; there is none that the backend cannot print."""
-    return interpreted(facts(name))
+    return Interpreted(facts(name), triton_of(examples.text(name)))
 
 
 def cases(name: str, count: int | None = None) -> Iterator[tuple[str, Any, dict[str, Any]]]:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnc.planning import for_device
 from tests import examples
 from tests.acceptance.judge import judge
 from tests.interpreted import Interpreted, interpreted
+from tests.prepared import device_of
 from tests.test_acceptance import DOUBTFUL, narrowed
 from tests.test_confine import finite, readers
 from tests.test_gallery import facts
@@ -26,7 +26,7 @@ from tests.tiled import Tiled, of_plan, outputs, written
 @cache
 def device(name: str) -> Tiled:
     """The plan that is printed for devices, as NumPy."""
-    return of_plan(facts(name), for_device(facts(name)), rounded=False)
+    return of_plan(facts(name), device_of(examples.text(name)), rounded=False)
 
 
 @pytest.mark.parametrize("name", examples.NAMES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import cache
 
 import pytest
 
@@ -17,6 +16,7 @@ from attnc.ir.tiles_walk import in_turn, statements
 from attnc.planning import for_device
 from tests import examples, golden
 from tests.kernel_text import loops, parsed, products, strides, unsafe
+from tests.prepared import device_of, triton_of
 from tests.test_gallery import facts
 
 THREE_PASSES = (
@@ -39,19 +39,26 @@ THREE_PASSES = (
 """Examples whose text takes three passes over the keys, and which are one kernel with one loop."""
 
 
-@cache
 def text(name: str) -> str:
-    return emit_plan(plan(name), Options())
+    return triton_of(examples.text(name))
 
 
-@cache
 def plan(name: str) -> Plan:
-    return for_device(facts(name))
+    return device_of(examples.text(name))
 
 
 @pytest.mark.parametrize("name", examples.NAMES)
 def test_texts(name: str, renew: bool) -> None:
     golden.compare("triton", name, text(name), renew, ".py.txt")
+
+
+@pytest.mark.parametrize("name", ["causal", "packed_documents"])
+def test_what_is_emitted_is_such_a_text(name: str) -> None:
+    """But for its head, which says where the plan comes from."""
+    head, first, _ = text(name).partition("\n")
+    found = api.emit(facts(name), backend="triton", dtype=None, static={})
+    assert found.startswith(head + first)
+    assert found.partition('\n"""\n')[2] == text(name).partition('\n"""\n')[2] != ""
 
 
 def test_no_orphans(renew: bool) -> None:
