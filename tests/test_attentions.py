@@ -17,7 +17,7 @@ from tests.test_acceptance import TYPES
 from tests.tiled import Tiled, tiled
 
 PARTS = 8
-SHARE = 2
+SHARE = 3
 """One attention for so many of `--cascades`."""
 
 

@@ -275,7 +275,7 @@ PARTS = 2
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     """Sizes from 0 on; those are refused that the written text refuses."""
-    count = int(request.config.getoption("--cascades")) // 2
+    count = int(request.config.getoption("--cascades")) // 4
     done = given = 0
     for seed in range(part, count, PARTS):
         text = cascade_from(np.random.default_rng(seed))

@@ -310,7 +310,7 @@ PARTS = 2
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     """As many as compare in a few seconds; every pass keeps what the plan computes."""
-    count = int(request.config.getoption("--cascades")) // 2
+    count = int(request.config.getoption("--cascades")) // 4
     done = changed = 0
     for seed in range(part, count, PARTS):
         text = cascade_from(np.random.default_rng(seed))

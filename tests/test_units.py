@@ -97,7 +97,7 @@ def test_examples_are_accepted(name: str, request: pytest.FixtureRequest) -> Non
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_attentions(part: int, request: pytest.FixtureRequest) -> None:
     """In f64, and in a type drawn by chance, within the bounds; most are changed."""
-    count = int(request.config.getoption("--cascades")) // 8
+    count = int(request.config.getoption("--cascades")) // 12
     found: Counter[str] = Counter()
     for seed in range(part, count, PARTS):
         rng = np.random.default_rng(seed)
@@ -125,11 +125,11 @@ def test_random_attentions(part: int, request: pytest.FixtureRequest) -> None:
     assert found["changed"] > found["all"] // 2
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(2))
 def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
-    count = int(request.config.getoption("--cascades")) // 2
+    count = int(request.config.getoption("--cascades")) // 4
     done = changed = 0
-    for seed in range(part, count, PARTS):
+    for seed in range(part, count, 2):
         text = cascade_from(np.random.default_rng(seed))
         facts = facts_of(text)
         inputs, parameters = random_inputs(facts, seed)
