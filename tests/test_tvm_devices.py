@@ -16,6 +16,7 @@ import pytest
 
 import attnc
 from attnc.api import Device, check, emit
+from attnc.backends.tvm import device_body
 from attnc.backends.tvm.barriers import Barriers
 from attnc.backends.tvm.device_body import DeviceBody
 from attnc.errors import SpecError, UsageError
@@ -40,6 +41,7 @@ NAMES = (
     "sliding_window_sinks",
     "softcap",
     "t5_bias",
+    "triangular",
 )
 WIDE = {"t5_bias"}
 """What computes in 64 bits, which WebGPU has not."""
@@ -144,6 +146,14 @@ def test_a_missing_barrier_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not verdict("causal", "opencl", small=True).ok
 
 
+def test_a_missing_barrier_for_memory_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that reads what it has written to a tensor waits for that, too; others do not."""
+    assert "_fence()" in text_of("triangular", "opencl")
+    assert "_fence()" not in text_of("causal", "opencl")
+    monkeypatch.setattr(device_body, "FENCE", "T.evaluate(0)")
+    assert not verdict("triangular", "opencl", small=True).ok
+
+
 def test_a_wrong_identity_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A maximum that begins at 0 is none of negative numbers."""
     right = DeviceBody._identity
@@ -235,7 +245,7 @@ def launches(name: str, target: str) -> list[dict[str, Any]]:
 
 def test_metal_and_cuda_are_text(tmp_path: Path) -> None:
     """Metal's is read by a C++ compiler, with a header that stands in for Metal's."""
-    for name in ("causal", "packed_documents", "retention"):
+    for name in ("causal", "packed_documents", "retention", "triangular"):
         (launch, *_) = launches(name, "metal")
         assert launch["programs"] > 0
         file = tmp_path / f"{name}.metal"

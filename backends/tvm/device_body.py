@@ -21,6 +21,7 @@ from attnc.ir.tiles import (
     Dot,
     Fold,
     If,
+    Kernel,
     Let,
     Load,
     Loop,
@@ -35,6 +36,8 @@ from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind
 
 BARRIER: Final = 'T.tvm_storage_sync("shared")'
+FENCE: Final = "T.evaluate(_fence())"
+"""A barrier behind which threads see what others have written to tensors, too."""
 
 
 @dataclass
@@ -79,6 +82,8 @@ class DeviceBody(Body):
                     pass
         self.asked: frozenset[str] = frozenset(asked)
         """Numbers that loops and blocks ask for."""
+        self.own: frozenset[str] = read_again(self.scope.kernel)
+        self.barrier: str = FENCE if self.own else BARRIER
 
     # Room, and who waits for whom
 
@@ -98,8 +103,13 @@ class DeviceBody(Body):
             self.shared[python] = tuple(map(self.scope.size_of, axes))
 
     @contextmanager
-    def _together(self, axes: Owner, written: Sequence[str] = ()) -> Iterator[None]:
-        """What threads do without waiting, lanes along `axes` being given to them."""
+    def _together(
+        self, axes: Owner, written: Sequence[str] = (), *, read: str = "", stored: str = ""
+    ) -> Iterator[None]:
+        """What threads do without waiting, lanes along `axes` being given to them.
+
+        `read`, `stored`: a tensor of which elements are; no thread owns one of these.
+        """
         start, scope = len(self.lines), self.device
         scope.touched.clear()
         depth = self.depth
@@ -113,16 +123,19 @@ class DeviceBody(Body):
             mine = bool(axes) and set(axes or ()) <= set(layout)
             owner = axes if mine and touched.get(python, axes) == axes else None
             touched[python] = owner
+        tensors = {f"{t} in memory": None for t in (read, stored) if t in self.own}
+        touched |= tensors
         told = touched or any(n in self._told for n in scope.touched)
         if not axes and told:
             self._told.update(written)
-        if self.barriers.needed(touched, {scope.buffer(n) for n in written}):
-            self.lines.insert(start, "    " * depth + BARRIER)
+        changed = {*(scope.buffer(n) for n in written), f"{stored} in memory"}
+        if self.barriers.needed(touched, changed):
+            self.lines.insert(start, "    " * depth + self.barrier)
         scope.touched.clear()
 
     def _wait(self) -> None:
         """All threads wait."""
-        self.line(BARRIER)
+        self.line(self.barrier)
         self.barriers.waited()
 
     def _same(self, expr: Expr) -> None:
@@ -150,6 +163,8 @@ class DeviceBody(Body):
 
     def _result(self, item: Load | Map | Fold, nest: Nest) -> object:
         """What tells which statements of a nest share loops."""
+        if isinstance(item, Load) and tensor_of(item) in self.own:
+            return item
         if isinstance(item, Fold):
             return self.scope.layouts[item.target], self.scope.dimensions(item.over)
         return nest.loops
@@ -167,7 +182,8 @@ class DeviceBody(Body):
                 scope.buffers.pop(item.target)
                 self._told.discard(item.target)
                 self._agreed.discard(item.target)
-        with self._together(axes, written):
+        read = tensor_of(first) if isinstance(first, Load) else ""
+        with self._together(axes, written, read=read):
             self._threads(axes)
             if isinstance(first, Fold):
                 for item in items:
@@ -203,7 +219,8 @@ class DeviceBody(Body):
         scope.buffers[item.target] = same
         self._told.discard(item.target)
         self._agreed.add(item.target)
-        self.barriers.waited()
+        if not self.own:
+            self.barriers.waited()
 
     def _threads(self, axes: Sequence[str]) -> None:
         """The head of a loop over lanes that are given to the threads."""
@@ -301,7 +318,7 @@ class DeviceBody(Body):
         varying = scope.context.varies(*item.index, item.value, item.where, item.guard)
         axes = scope.natural(item, scope.dimensions(scope.context.sorted(varying)))
         before = self.depth
-        with self._together(axes):
+        with self._together(axes, stored=tensor_of(item)):
             if axes:
                 self._given = axes
             else:
@@ -379,6 +396,18 @@ class DeviceBody(Body):
         self._same(item.condition)
         Body._if(self, item)
         self._wait()
+
+
+def tensor_of(item: Load | Store) -> str:
+    """The tensor that is read or written, itself or its presence."""
+    return item.tensor.removesuffix("?")
+
+
+def read_again(kernel: Kernel) -> frozenset[str]:
+    """The tensors that a kernel writes and reads."""
+    items = list(statements(kernel.body))
+    stored = {tensor_of(s) for s in items if isinstance(s, Store)}
+    return frozenset(stored & {tensor_of(s) for s in items if isinstance(s, Load)})
 
 
 def edges(part: Range) -> tuple[Expr, Expr, Expr]:

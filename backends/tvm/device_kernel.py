@@ -17,8 +17,8 @@ from attnc.backends.tvm.memory import Tensor
 from attnc.backends.tvm.rounding import unrounded
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir import printer
-from attnc.ir.expr import Expr, Name, Value
-from attnc.ir.tiles import Kernel, Load, Plan, Store
+from attnc.ir.expr import Expr, Value
+from attnc.ir.tiles import Kernel, Plan
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
@@ -52,13 +52,6 @@ class DevicePrinted(Printed):
 
 def device_printed(plan: Plan, kernel: Kernel, function: str, target: str) -> DevicePrinted:
     """The text of a kernel, which a Python function of that name builds."""
-    items = list(statements(kernel.body))
-    stored = {s.tensor for s in items if isinstance(s, Store)}
-    for item in items:
-        if isinstance(item, Load) and item.tensor.removesuffix("?") in stored:
-            raise NotPrinted(
-                "a program that reads what it has written, on a device", Name(item.target)
-            )
     scope = device_scope(plan, unrounded(kernel))
     return DeviceKernelText(scope, function, target).device()
 

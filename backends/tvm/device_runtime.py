@@ -98,6 +98,14 @@ def _chosen(sizes, room):
     return found
 
 
+_FENCES = {
+    "cuda": "__syncthreads()",
+    "metal": "threadgroup_barrier(mem_flags::mem_threadgroup | mem_flags::mem_device)",
+    "opencl": "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE)",
+    "webgpu": "workgroupBarrier(); storageBarrier()",
+}
+"""Where threads of a program wait for each other, and for what they have written to memory."""
+
 _TEXTS = {}
 
 
@@ -122,6 +130,7 @@ def _text(kernel, fixed):
         text = re.sub(r"\(&\(\(\(i32\*\)(\w+)\)\[0i\]\)\)", r"&\1[0i]", text)
         # What is read as the negative of a number that 32 bits do not hold, is said otherwise.
         text = re.sub(r"-2147483648(i?)\b", r"(-2147483647\1 - 1\1)", text)
+        text = text.replace("fence()", _FENCES[_KIND])
         _TEXTS[key] = text, str(function.attrs["global_symbol"]), arguments
     return _TEXTS[key]
 

@@ -10,6 +10,11 @@ from tvm.script import tirx as T
 THREADS = 64
 
 
+def _fence():
+    """Threads wait, and see what others have written to memory: of which TVM has no word."""
+    return T.call_extern("int32", "fence")
+
+
 def _where(condition, a, b):
     """`a` where a condition holds, else `b`; numbers take the type of what they stand beside."""
     if isinstance(condition, bool):
