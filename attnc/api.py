@@ -231,7 +231,7 @@ def _for_device(
         exact, lists = device.nonfinite == "exact", backend in LISTS
         plan, notes, cut = explained(facts, device.sizes, exact=exact, lists=lists)
         pieces: Pieces = None
-        if backend in PIECES and options.target in (None, "llvm"):
+        if backend in PIECES and options.target in (None, "llvm", "c"):
             pieces = cut if later else in_pieces(facts, device.sizes, exact=exact)
         return DEVICES[backend](plan, options, notes, pieces)
     except NotLowered as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -39,6 +40,9 @@ def _helpers(package: str, file: str) -> dict[str, _Helper]:
 HELPER: Final = re.compile(r"\b_[a-z]\w*|\b_[A-Z]+\b")
 """Names of helpers; none of a spec begins with an underscore."""
 
+DEFINED: Final = re.compile(r"^(?:def )?(\w+)", re.MULTILINE)
+"""The name of a helper, where it is defined."""
+
 
 def helpers(package: str, file: str, text: str) -> tuple[str, ...]:
     """The texts of the helpers that `text` needs, in the order of a file of a package."""
@@ -51,3 +55,15 @@ def helpers(package: str, file: str, text: str) -> tuple[str, ...]:
             wanted.add(name)
             stack.extend(n for n in known[name].uses if n in known)
     return tuple(h.text for name, h in known.items() if name in wanted and name != "_KERNEL")
+
+
+def needed(found: Iterable[str], *texts: str) -> tuple[str, ...]:
+    """Of some helpers those that texts need, and those that these need, in their order."""
+    known = {name: h for h in found for name in DEFINED.findall(h)[:1]}
+    wanted: set[str] = set()
+    stack = list(texts)
+    while stack:
+        more = known.keys() & set(re.findall(r"\w+", stack.pop())) - wanted
+        wanted |= more
+        stack.extend(known[name] for name in more)
+    return tuple(h for name, h in known.items() if name in wanted)

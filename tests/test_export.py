@@ -180,23 +180,31 @@ def test_a_text_in_c(tmp_path: Path) -> None:
 def test_numbers_of_a_range_in_c(tmp_path: Path) -> None:
     """What minima are of is read when they are computed, not when the same was read before."""
     text = (ROOT / "examples" / "neighbourhood_2d.attn").read_text()
-    run = library(tmp_path, text, ".c")
+    run = library(tmp_path, text, ".c", sizes={"B": 1, "H": 1, "Y": 4, "X": 5})
     rng = np.random.default_rng(1)
-    inputs = {name: rng.standard_normal((1, 1, 3, 5, 16), np.float32) for name in "QKV"}
-    found = np.zeros((1, 1, 3, 5, 16), np.float32)
-    assert run(inputs, {"O": found}, (1, 1, 3, 5, 16, 16, 4, 2)) == 0
+    inputs = {name: rng.standard_normal((1, 1, 4, 5, 16), np.float32) for name in "QKV"}
+    found = np.zeros((1, 1, 4, 5, 16), np.float32)
+    assert run(inputs, {"O": found}, (1, 1, 4, 5, 16, 16, 4, 2)) == 0
     assert accepts(text, inputs, {"rows": 4, "columns": 2}, found)
 
 
 @needs_c
 def test_kernels_by_way_of_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--target c`: a module as others are, which a compiler of C builds."""
+    """`--target c`: a module as others are, which a compiler of C builds, for few rows, too.
+
+    A fault in how the lanes of a vector are added up is seen there.
+    """
     monkeypatch.setenv("ATTNC_CACHE", str(tmp_path))
+    monkeypatch.setattr(attnc.planning, "POINTS", POINTS)
     text = attnc.compile(CAUSAL, backend="tvm", target="c")
-    inputs = arrays(37, 41)
-    found = function_of(text, "causal in C")(*inputs.values())
-    assert accepts(CAUSAL, inputs, {}, found)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".so"]
+    run = function_of(text, "causal in C")
+    for m, built in ((37, 1), (2, 3)):
+        inputs = arrays(m, 41)
+        assert accepts(CAUSAL, inputs, {}, run(*inputs.values()))
+        assert [path.suffix for path in tmp_path.iterdir()] == [".so"] * built
+    fault = text.replace("row[lane] + row[lane + width]", "row[lane]")
+    run = function_of(fault, "causal in C with a fault")
+    assert not accepts(CAUSAL, inputs, {}, run(*inputs.values()))
 
 
 def test_a_processor_is_chosen() -> None:

@@ -321,22 +321,29 @@ def _target():
 
 def _passes():
     """The passes that a kernel needs: it has no blocks, and no types that processors lack."""
+    return _pipeline(vectors=True)
+
+
+def _pipeline(*last, vectors):
+    """The passes of a kernel, and the last ones: of its host, and of devices."""
     of = tvm.tirx.transform
-    chosen = [
-        of.FlattenBuffer(),
-        of.VectorizeLoop(True),
-        of.StorageRewrite(),  # room is made once a thread
-        of.UnrollLoop(),
-        of.AnnotateEntryFunc(),
-        of.SplitHostDevice(),
-        of.MakePackedAPI(),
-    ]
+    chosen = [*_lowering(of, vectors), of.AnnotateEntryFunc(), of.SplitHostDevice()]
     ends = tvm.tirx.compilation_pipeline
     return (
-        tvm.ir.transform.Sequential(chosen),
+        tvm.ir.transform.Sequential([*chosen, of.MakePackedAPI(), *last]),
         ends.finalize_host_passes,
         ends.finalize_device_passes,
     )
+
+
+def _lowering(of, vectors):
+    """The passes that make loops and room of what the script says."""
+    return [
+        of.FlattenBuffer(),
+        of.VectorizeLoop(vectors),
+        of.StorageRewrite(),  # room is made once a thread
+        of.UnrollLoop(),
+    ]
 
 
 def _made(kernel, fixed, place):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from attnc.backends.tvm.build import _loaded, _stored_at
+from attnc.backends.tvm.build import _loaded, _pipeline, _stored_at
 
 tvm: Any = None
 T: Any = None
@@ -42,8 +42,8 @@ def _workers():
 
 
 def _vector(dtype):
-    """How many numbers a vector has: there are none."""
-    return 1
+    """How many lanes are told to go together: those of one or two vectors of most processors."""
+    return 8
 
 
 def _sums():
@@ -58,24 +58,8 @@ def _target():
 
 def _passes():
     """The passes that a kernel needs: what is meant for vectors is a loop, and none is parallel."""
-    of = tvm.tirx.transform
-
-    chosen = [
-        of.FlattenBuffer(),
-        of.VectorizeLoop(False),
-        of.StorageRewrite(),
-        of.UnrollLoop(),
-        of.AnnotateEntryFunc(),
-        of.SplitHostDevice(),
-        of.MakePackedAPI(),
-        of.prim_func_pass(lambda function, *_: _ready(tvm, function), opt_level=0),
-    ]
-    ends = tvm.tirx.compilation_pipeline
-    return (
-        tvm.ir.transform.Sequential(chosen),
-        ends.finalize_host_passes,
-        ends.finalize_device_passes,
-    )
+    ready = tvm.tirx.transform.prim_func_pass(lambda f, *_: _ready(tvm, f), opt_level=0)
+    return _pipeline(ready, vectors=False)
 
 
 def _made(kernel, fixed, place):
@@ -93,7 +77,7 @@ def _made(kernel, fixed, place):
     def written(made):
         source = made.with_suffix(".c")
         source.write_text(text, encoding="utf-8")
-        command = [tool, "-std=gnu11", "-O3", "-march=native", "-w", "-fPIC", "-shared", *options]
+        command = [tool, "-std=gnu11", "-O2", "-march=native", "-w", "-fPIC", "-shared", *options]
         subprocess.run([*command, "-o", made, source, "-lm"], check=True, capture_output=True)
 
     found = None if place is None else _stored_at(place, written, _loaded)
@@ -207,13 +191,5 @@ def _of_c(text):
 
 
 def _in_c(tirx):
-    """The script in which kernels are written for C, whose loops go lane by lane."""
-
-    def ramp(base, stride, lanes):
-        return base if lanes == 1 else tirx.ramp(base, stride, lanes)
-
-    def broadcast(value, lanes):
-        return value if lanes == 1 else tirx.broadcast(value, lanes)
-
-    own = {"ramp": ramp, "broadcast": broadcast}
-    return SimpleNamespace(**{**vars(tirx), **own, "parallel": tirx.serial})
+    """The script in which kernels are written for C, of which no loop is parallel."""
+    return SimpleNamespace(**{**vars(tirx), "parallel": tirx.serial})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from attnc.backends.library import helpers
+from attnc.backends.library import helpers, needed
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
 from attnc.backends.tvm.cpus import cpu
@@ -111,14 +111,9 @@ def emit_kernels(
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     reading = helpers("attnc.backends.tvm", "reading.py", bodies)
-    inside = helpers("attnc.backends.tvm", "script.py", "\n".join([bodies, *reading]))
-    building = helpers(
-        "attnc.backends.tvm", "build.py", "\n".join([wrapper, *inside, *reading, *FORKED])
-    )
-    if options.target == "c":
-        instead = helpers("attnc.backends.tvm", "c_build.py", "\n".join(building))
-        taken = {h.partition("(")[0] for h in instead}
-        building = (*instead, *(h for h in building if h.partition("(")[0] not in taken))
+    by_c = options.target == "c"
+    inside = _helpers("script.py", by_c, bodies, *reading)
+    building = _helpers("build.py", by_c, wrapper, *inside, *reading, *FORKED)
     own = helpers("attnc.backends.tvm", "runtime.py", "\n".join([bodies, wrapper, *building]))
     own += building
     defined = {h.partition("(")[0] for h in own}
@@ -163,6 +158,18 @@ def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
     used = with_pieces(plan, pieces, stores=True)
     for i, kernel in enumerate(pieces.kernels):
         yield (few_printed if kernel.name in used else printed)(pieces, kernel, f"_few{i}")
+
+
+def _helpers(file: str, by_c: bool, *texts: str) -> tuple[str, ...]:
+    """The helpers of a file that texts need; for C, some have others with the same names."""
+    package, text = "attnc.backends.tvm", "\n".join(texts)
+    found = helpers(package, file, text)
+    if not by_c:
+        return found
+    own = helpers(package, f"c_{file}", "\n".join([text, *found]))
+    taken = {h.partition("(")[0] for h in own}
+    found = helpers(package, file, "\n".join([text, *own]))
+    return needed((*own, *(h for h in found if h.partition("(")[0] not in taken)), text)
 
 
 def _is_defined(helper: str, names: set[str]) -> bool:

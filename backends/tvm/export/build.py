@@ -47,14 +47,8 @@ def compiled(entry: Entry, target: Any, ready: Ready, *, vectors: bool) -> Any:
         named = kernel.with_attr("global_symbol", name.name_hint)
         functions[name] = named.without_attr("global_symbol") if vectors else named
     module = tvm.IRModule({n: f.with_attr("calling_conv", 2) for n, f in functions.items()})
-    passes = [
-        of.BindTarget(target.with_host(target)),
-        of.FlattenBuffer(),
-        of.VectorizeLoop(vectors),
-        of.StorageRewrite(),
-        of.UnrollLoop(),
-        of.SplitHostDevice(),
-    ]
+    lowering = import_module("attnc.backends.tvm.build")._lowering(of, vectors)
+    passes = [of.BindTarget(target.with_host(target)), *lowering, of.SplitHostDevice()]
     for step in passes:
         module = step(module)
     module = tvm.IRModule({name: ready(tvm, f) for name, f in module.functions.items()})

@@ -80,7 +80,7 @@ def exported(
         if wish.mcpu or wish.triple or wish.attributes:
             raise UsageError("C is for any processor: the compiler that reads it is told which")
         interface = Interface(plan, replace(options, target="c"), wish.symbol)
-        entry, target = _entry(tvm, interface, None, wish.sizes, None, threads=False)
+        entry, target = _entry(tvm, interface, pieces, wish.sizes, None, threads=False)
         write_whole(output, in_c(entry, target, output.with_suffix(".h").name))
         return header(interface, entry.whole, notes, "any processor")
     chosen = wish.cpu
