@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES, Pieces
 from attnc.backends.options import DTYPES, TARGETS, Options
+from attnc.collecting import uncollected
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
 from attnc.grammar.check import check as check_report
 from attnc.grammar.format import formatted
@@ -175,6 +176,7 @@ class Device:
         return self != Device()
 
 
+@uncollected()
 def emit(
     facts: Facts,
     *,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from attnc.cache import key
+from attnc.collecting import uncollected
 from attnc.digest import compiler, store
 from attnc.errors import Diagnostic, SpecError, UsageError
 from attnc.ir.cascade import Constant
@@ -209,6 +210,7 @@ def _emitted(checked: Checked, choices: Choices, *, later: bool = False) -> str:
     )
 
 
+@uncollected()
 def _compile(spec: _Spec, moved: Shown | None) -> Built:
     from attnc.api import fixed
 

@@ -4,6 +4,7 @@
 What was built before is found on disk, so that the compiler is imported only where it is needed.
 """
 
+import gc
 import hashlib
 import importlib.util
 import linecache
@@ -354,7 +355,13 @@ def _made(kernel, fixed, place):
     if "bfloat16" not in fixed:
         # The last level takes a quarter of the time more, and only pairs of bf16 gain by it.
         target = tvm.target.Target({**target.export(), "opt-level": 2})
-    module = tvm.tirx.build(kernel(*fixed), target, pipeline="attnc")
+    collects = gc.isenabled()
+    gc.disable()  # what is made stays until then, and a process that builds has many objects
+    try:
+        module = tvm.tirx.build(kernel(*fixed), target, pipeline="attnc")
+    finally:
+        if collects:
+            gc.enable()
     linker = None if place is None else shutil.which("ld")
     if linker is None:
         return module

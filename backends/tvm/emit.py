@@ -19,6 +19,7 @@ from attnc.passes.tiling.counted import Counted
 MODULES: Final = (
     "ast",
     "ctypes",
+    "gc",
     "hashlib",
     "importlib.util",
     "linecache",
