@@ -23,6 +23,8 @@ from attnc.ir.facts import Facts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from attnc.planning import Plans
+
 MAX_BYTES: Final = 4 * (MAX_TEXT + 1)
 """Enough bytes to tell that a text is too long."""
 
@@ -186,12 +188,14 @@ def emit(
     device: Device | None = None,
     source: Source | None = None,
     later: bool = False,
+    plans: Plans | None = None,
 ) -> str:
     """The module of a checked cascade; `static` values may be texts, as from a command line.
 
     With `source`, the text that was checked, what a backend cannot print is named at its place.
     `later` leaves out what only calls with few rows need: such a module is sooner made, and asks
-    for the whole one when it needs it, if it was told how (`attnc.modules.function_of`).
+    for the whole one when it needs it, if it was told how (`attnc.modules.function_of`). `plans` of
+    the cascade may be kept between the two.
     """
     device = device or Device()
     if backend not in BACKENDS and backend not in DEVICES:
@@ -212,7 +216,7 @@ def emit(
         return BACKENDS[backend](facts, options)
     check_target(device.target, backend)
     check_processor(device, backend)
-    return _for_device(facts, backend, options, device, source, later=later)
+    return _for_device(facts, backend, options, device, source, plans, later=later)
 
 
 def _for_device(
@@ -221,20 +225,23 @@ def _for_device(
     options: Options,
     device: Device,
     source: Source | None,
+    plans: Plans | None,
     *,
     later: bool,
 ) -> str:
     from attnc.backends.refused import NotPrinted
     from attnc.passes.tiling.lower import NotLowered
-    from attnc.planning import explained, in_pieces, refused, unprinted
+    from attnc.planning import Plans, refused, unprinted
 
     source = source or Source("cascade", printer.cascade(facts.cascade))
     try:
         exact, lists = device.nonfinite == "exact", backend in LISTS
-        plan, notes, cut = explained(facts, device.sizes, exact=exact, lists=lists)
+        if plans is None:
+            plans = Plans(facts, device.sizes, exact, lists)
+        plan, notes, cut = plans.explained
         pieces: Pieces = None
         if backend in PIECES and options.target in (None, "llvm", "c"):
-            pieces = cut if later else in_pieces(facts, device.sizes, exact=exact)
+            pieces = cut if later else plans.in_pieces
         return DEVICES[backend](plan, options, notes, pieces)
     except NotLowered as error:
         raise refused(error, source) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from attnc.backends.refused import NotPrinted
@@ -95,6 +97,26 @@ def in_pieces(
     if not fused.in_pieces:
         return None
     return tiling(fused.plan, for_devices(exact=exact, lists=False))
+
+
+@dataclass
+class Plans:
+    """The plans of a cascade for a device, each made when it is first asked for."""
+
+    facts: Facts
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+    exact: bool = False
+    lists: bool = True
+
+    @cached_property
+    def explained(self) -> Explained:
+        """See `explained`."""
+        return explained(self.facts, self.sizes, exact=self.exact, lists=self.lists)
+
+    @cached_property
+    def in_pieces(self) -> Plan | None:
+        """See `in_pieces`."""
+        return in_pieces(self.facts, self.sizes, exact=self.exact)
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

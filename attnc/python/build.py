@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from attnc.backends import BACKENDS, LISTS
 from attnc.cache import key
 from attnc.collecting import uncollected
 from attnc.digest import compiler, store
@@ -26,6 +27,7 @@ from attnc.version import LANGUAGE, VERSION
 
 if TYPE_CHECKING:
     from attnc.api import Checked
+    from attnc.planning import Plans
 
 NUMPY: Final = "numpy"
 TVM: Final = "tvm"
@@ -147,7 +149,7 @@ def toolchain() -> str:
     return f"python {platform.python_version()}, numpy {np.__version__}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Spec:
     """What is compiled, and the name of it on disk."""
 
@@ -156,21 +158,51 @@ class _Spec:
     choices: Choices
     name: str
 
+    @functools.cached_property
     def checked(self) -> Checked:
         """The cascades, checked."""
         from attnc.api import check
 
         return check(self.text, self.name)
 
+    @functools.cached_property
+    def plans(self) -> Plans:
+        """The plans of the one that is compiled."""
+        from attnc.planning import Plans
+
+        lists = self.choices.backend in LISTS
+        return Plans(self.checked.select(self.choices.cascade), lists=lists)
+
+    @functools.cached_property
+    def static(self) -> dict[str, Constant]:
+        """The parameters that are fixed."""
+        from attnc.api import fixed
+
+        return fixed(self.checked.select(self.choices.cascade), dict(self.choices.static))
+
+    def emitted(self, *, later: bool) -> str:
+        """The text of a module; see `attnc.api.emit`."""
+        from attnc.api import emit
+
+        return emit(
+            self.checked.select(self.choices.cascade),
+            backend=self.choices.backend or NUMPY,
+            dtype=self.choices.dtype,
+            static=self.static,
+            source=self.checked.source,
+            later=later,
+            plans=None if self.choices.backend in BACKENDS else self.plans,
+        )
+
     def whole(self) -> str:
         """The text of the module with all that calls may need; made when it is first asked for."""
         place, name = store(), key(whole=self.identity)
         found = None if place is None else place.get(name)
         if found is None:
-            checked = self.checked()
-            found = _emitted(checked, self.choices)
-            if place is not None and not checked.warnings:
+            found = self.emitted(later=False)
+            if place is not None and not self.checked.warnings:
                 place.put(name, found)
+            vars(self).pop("plans", None)  # which are large, and not needed any more
         return found
 
     def rest(self) -> str | None:
@@ -195,30 +227,11 @@ def _load(spec: _Spec) -> Built | None:
         return None  # damaged, yet with a checksum that holds: as good as not there
 
 
-def _emitted(checked: Checked, choices: Choices, *, later: bool = False) -> str:
-    """The text of a module."""
-    from attnc.api import emit, fixed
-
-    facts = checked.select(choices.cascade)
-    return emit(
-        facts,
-        backend=choices.backend or NUMPY,
-        dtype=choices.dtype,
-        static=fixed(facts, dict(choices.static)),
-        source=checked.source,
-        later=later,
-    )
-
-
 @uncollected()
 def _compile(spec: _Spec, moved: Shown | None) -> Built:
-    from attnc.api import fixed
-
-    checked, choices = spec.checked(), spec.choices
-    facts = checked.select(choices.cascade)
-    source = _emitted(checked, choices, later=True)
-    static = fixed(facts, dict(choices.static))
-    known = signature(facts.cascade, choices.dtype, static)
+    checked, choices = spec.checked, spec.choices
+    source = spec.emitted(later=True)
+    known = signature(checked.select(choices.cascade).cascade, choices.dtype, spec.static)
     found = _keep(spec, known, source)
     if checked.warnings:
         del _built[spec.identity]
