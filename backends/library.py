@@ -10,11 +10,14 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
+WORD: Final = re.compile(r"\b[A-Za-z_]\w*")
+
 
 @dataclass(frozen=True, slots=True)
 class _Helper:
     text: str
     uses: frozenset[str]
+    """The words in it: names of helpers are in no comment without need."""
 
 
 @lru_cache(maxsize=8)
@@ -31,9 +34,8 @@ def _helpers(package: str, file: str) -> dict[str, _Helper]:
                 pass
             case _:
                 continue
-        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - {name}
         text = "\n".join(lines[first - 1 : node.end_lineno])
-        found[name] = _Helper(text, frozenset(names))
+        found[name] = _Helper(text, frozenset(WORD.findall(text)) - {name})
     return found
 
 

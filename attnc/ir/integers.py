@@ -56,6 +56,8 @@ class Integers:
     """Atoms that others stand for."""
     _search: Search | None = field(default=None, compare=False, repr=False)
     """By all of this, until more is known."""
+    _around: tuple[int, Integers] | None = field(default=None, compare=False, repr=False)
+    """This with what its atoms are by definition, and how many there were then."""
 
     def knowing(self, conditions: Iterable[Expr], computed: Iterable[Expr] = ()) -> Integers:
         """The same, and that some conditions hold.
@@ -70,6 +72,7 @@ class Integers:
             positive=set(self.positive),
             divisors=dict(self.divisors),
             equal=dict(self.equal),
+            _around=None,
         )
         for expr in computed:
             found._divisors_of(expr)
@@ -293,10 +296,16 @@ class Integers:
             case Compare():
                 if any(self.sum(operand) is None for operand in condition.operands):
                     return False
-                around = self.knowing(())  # and what the atoms in it are by definition
+                around = self._defined()  # and what the atoms in it are by definition
                 return all(around._pair(*pair) for pair in pairs(condition))
             case _:
                 return False
+
+    def _defined(self) -> Integers:
+        """This with what its atoms are by definition, which is the same until there are more."""
+        if self._around is None or self._around[0] != len(self.atoms):
+            self._around = len(self.atoms), self.knowing(())
+        return self._around[1]
 
     def _pair(self, op: str, left: Expr, right: Expr) -> bool:
         a, b = self.sum(left), self.sum(right)

@@ -44,8 +44,12 @@ def _of_call(call: Call) -> tuple[Expr, ...]:
     return (*inner, *call.arguments)
 
 
+def _none(_: Expr) -> tuple[Expr, ...]:
+    return ()
+
+
 OPERANDS: Final[Mapping[type[Expr], Callable[[Any], tuple[Expr, ...]]]] = {
-    **dict.fromkeys((Int, Float, Bool, Absent, Name, Value, Var), lambda _: ()),
+    **dict.fromkeys((Int, Float, Bool, Absent, Name, Value, Var), _none),
     Read: attrgetter("index"),
     Unary: lambda e: (e.operand,),
     **dict.fromkeys((Binary, Logical), attrgetter("left", "right")),
@@ -91,7 +95,9 @@ def subexpressions(expr: Expr) -> Iterator[Expr]:
     while stack:  # finds them in the opposite order
         node = stack.pop()
         found.append(node)
-        stack += children(node)
+        operands = OPERANDS[type(node)]
+        if operands is not _none:
+            stack += operands(node)
     return reversed(found)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from attnc.ir.comparisons import pairs
 from attnc.ir.expr import Compare, Expr, Int
-from attnc.ir.integers import Integers
 from attnc.ir.tiles import Load, Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.ir.tiles_known import known_of
@@ -15,6 +14,7 @@ from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.everywhere import everywhere
 from attnc.passes.tiling.implied import required
+from attnc.passes.tiling.proofs import Proofs
 from attnc.passes.tiling.settled import settled
 
 
@@ -44,17 +44,17 @@ class Given:
             if condition not in given and not known.shows(condition):
                 given.append(condition)
                 known = known.knowing([condition])
-        found = replace(plan, given=tuple(given))
+        found, proofs = replace(plan, given=tuple(given)), Proofs(known)
         while True:  # a kernel may be known to store all of what the next ones read
-            before, found = found, _settled(found, known)
+            before, found = found, _settled(found, proofs)
             if found == before:
                 return plan if found == plan else found
 
 
-def _settled(plan: Plan, known: Integers) -> Plan:
+def _settled(plan: Plan, proofs: Proofs) -> Plan:
     """The plan with what is known to hold left out, and the presence of buffers that have all."""
     full = everywhere(plan)
-    kernels = tuple(settled(plan, kernel, known, full) for kernel in plan.kernels)
+    kernels = tuple(settled(plan, kernel, proofs, full) for kernel in plan.kernels)
     plan = replace(plan, kernels=kernels)
     read = {s.tensor for k in kernels for s in statements(k.body) if isinstance(s, Load)}
     full -= {tensor.removesuffix("?") for tensor in read if tensor.endswith("?")}

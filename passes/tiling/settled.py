@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from attnc.ir.comparisons import chain, pairs, turned
 from attnc.ir.expr import Bool, Choice, Compare, CompareOp, Expr, Int, Logical, Name, Unary, Var
-from attnc.ir.integers import Integers
 from attnc.ir.tiles import (
     Dot,
     Fold,
@@ -28,23 +27,23 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_prove import in_program
 from attnc.ir.tiles_walk import expressions, mapped, statements
-from attnc.ir.walk import children, rebuild, subexpressions
+from attnc.ir.walk import children, rebuild
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.narrow import narrowed
 from attnc.passes.tiling.presence import FALSE, TRUE, both, chosen, conjuncts, negation
+from attnc.passes.tiling.proofs import Hypotheses, Proofs
 from attnc.passes.tiling.uniform import prover_of, uniform
 
-Hypotheses = frozenset[Expr]
 _Block = TypeVar("_Block", Loop, If)
 
 
-def settled(plan: Plan, kernel: Kernel, known: Integers, full: frozenset[str]) -> Kernel:
+def settled(plan: Plan, kernel: Kernel, proofs: Proofs, full: frozenset[str]) -> Kernel:
     """A kernel without the conditions that are known to hold, or not to.
 
     `full` are buffers that are present everywhere.
     """
-    found = _Settler(plan, kernel, known, full).kernel_()
+    found = _Settler(plan, kernel, proofs, full).kernel_()
     return kernel if found == kernel else without_dead(narrowed(found))
 
 
@@ -56,7 +55,7 @@ class _Settler:
     where it counts, and nothing is taken from elsewhere. A test of that itself always stays.
     """
 
-    def __init__(self, plan: Plan, kernel: Kernel, known: Integers, full: frozenset[str]) -> None:
+    def __init__(self, plan: Plan, kernel: Kernel, proofs: Proofs, full: frozenset[str]) -> None:
         self.full: frozenset[str] = full
         self.kernel: Kernel = kernel
         self.context: Context = Context(plan, kernel)
@@ -72,8 +71,7 @@ class _Settler:
         """Whether a loop is around, whose flags are told behind it."""
         self.true: set[str] = set()
         """Tiles that are true in all lanes that exist, from here on."""
-        self._known: dict[Hypotheses, Integers] = {frozenset(): known}
-        self._shown: dict[tuple[Hypotheses, Expr], bool] = {}
+        self.proofs: Proofs = proofs
 
     def kernel_(self) -> Kernel:
         """The kernel."""
@@ -246,14 +244,7 @@ class _Settler:
         return both(*(chain(run) for run in kept))
 
     def _shows(self, condition: Expr, known: Hypotheses) -> bool:
-        names = _variables(condition)
-        known = frozenset(h for h in known | self.around if _variables(h) <= names)
-        if (known, condition) not in self._shown:
-            if known not in self._known:
-                ordered = sorted(known, key=repr)
-                self._known[known] = self._known[frozenset()].knowing(ordered)
-            self._shown[known, condition] = self._known[known].shows(condition)
-        return self._shown[known, condition]
+        return self.proofs.shows(condition, known | self.around)
 
     # What is true in every round
 
@@ -303,10 +294,6 @@ def _unpredicated(item: Statement) -> bool:
 def _lanes(item: Statement) -> tuple[Expr, ...]:
     """The expressions whose axes are those of a statement."""
     return () if isinstance(item, Loop | If | Let) else expressions(item)
-
-
-def _variables(expr: Expr) -> frozenset[str]:
-    return frozenset(n.name for n in subexpressions(expr) if isinstance(n, Var))
 
 
 def _less(a: Expr, b: Expr) -> Expr:

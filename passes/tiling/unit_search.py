@@ -50,6 +50,13 @@ class Search:
         for cell in self.cells:
             if isinstance(cell.item, TILES):
                 self.depths[cell.item.target] = cell.depth
+        self._places: dict[str, set[int]] = {}
+        for index, cell in enumerate(self.cells):
+            for name in {*cell.names, *_defined(cell.item)}:
+                self._places.setdefault(name, set()).add(index)
+        self._at: Labels = {}
+        self._now: list[Written | None] = [None for _ in self.cells]
+        self._stale: set[int] = set(range(len(self.cells)))
         self.names: Names = Names(self.context)
         self.memory: Memory = Memory(self.context)
         self.exponents: tuple[Scalar, ...] = (ONE,)
@@ -76,15 +83,25 @@ class Search:
     def cost(self, labels: Mapping[str, Scalar]) -> float:
         """What a kernel costs at some units; infinite where they are impossible."""
         writer = self.writer(labels)
+        self._move(labels)
         total, tiles = 0.0, set[tuple[str, Scalar]]()
-        for index in range(len(self.cells)):
-            written = self._cell(writer, index)
+        for index, written in enumerate(self._now):
+            if index in self._stale:
+                written = self._now[index] = self._cell(writer, index)
+                self._stale.remove(index)
             if written is None:
                 return float("inf")
             total += written.cost
             if written.tiles:
                 tiles |= written.tiles
         return total + sum(m.cost - m.shared for m in self._read(writer, tiles))
+
+    def _move(self, labels: Mapping[str, Scalar]) -> None:
+        """Takes note that tiles have these units, and of the cells that this changes."""
+        before, self._at = self._at, {**labels}
+        for name in before.keys() | labels.keys():
+            if before.get(name, ONE) != labels.get(name, ONE):
+                self._stale |= self._places.get(name, set())
 
     def _cell(self, writer: Writer, index: int) -> Written | None:
         """What a cell becomes; None where it has no such units."""
@@ -168,10 +185,11 @@ class Search:
     def _impossible(self, labels: Labels, group: frozenset[str]) -> list[str]:
         """The tiles of a group that cannot have such units."""
         writer = self.writer(labels)
+        places = sorted({i for n in group for i in self._places.get(n, ())})
         return sorted(
             n
-            for index, cell in enumerate(self.cells)
-            for n in _defined(cell.item) & group
+            for index in places
+            for n in _defined(self.cells[index].item) & group
             if self._cell(writer, index) is None
         )
 
