@@ -20,16 +20,15 @@ def _read(function):
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script import builder
 
-    place = function.__code__.co_filename
     (node,) = ast.parse(_text_of(function)).body
     node.body, node.decorator_list = _said(node.body, frozenset()), []
     for argument in node.args.args:
         argument.annotation = None
-    tree = ast.increment_lineno(ast.fix_missing_locations(ast.Module([node], [])), _line(function))
     around = (cell.cell_contents for cell in function.__closure__ or ())
     known = {**globals(), **function.__globals__}
     known.update(zip(function.__code__.co_freevars, around))
-    exec(compile(tree, place, "exec"), known)  # a part of this module, which runs already
+    tree = ast.Module([node], [])  # a part of this module, which runs already
+    exec(compile(tree, function.__code__.co_filename, "exec"), known)
     with IRBuilder() as made, builder.prim_func():
         builder.func_name(node.name)
         given = []
@@ -41,31 +40,33 @@ def _read(function):
     return found
 
 
-def _line(function):
-    """How many lines are before a function."""
-    return function.__code__.co_firstlineno - 1
-
-
 def _text_of(function):
-    """The lines of a function, the first of which is not indented."""
+    """The lines of a function, as far down as in its file, and the first of them not indented."""
     code = function.__code__
-    lines = linecache.getlines(code.co_filename, function.__globals__)[_line(function) :]
-    indent = len(lines[0]) - len(lines[0].lstrip())
-    last = max(line for *_, line in code.co_lines() if line) - _line(function)
+    lines, first = linecache.getlines(code.co_filename, function.__globals__), code.co_firstlineno
+    indent = len(lines[first - 1]) - len(lines[first - 1].lstrip())
+    last = max(line for *_, line in code.co_lines() if line)
     while last < len(lines) and lines[last][: indent + 1].isspace():
         last += 1
-    return "".join(line[indent:] for line in lines[:last])
+    return "\n" * (first - 1) + "".join(line[indent:] for line in lines[first - 1 : last])
 
 
-def _calling(helper, *arguments):
-    """A call of a helper."""
-    return ast.Call(ast.Name(helper.__name__, ast.Load()), list(arguments), [])
+def _new(place, kind, *fields):
+    """A node where another one stands."""
+    return kind(*fields, lineno=place.lineno, col_offset=place.col_offset)
+
+
+def _calling(place, helper, *arguments):
+    """A call of a helper; what is no node is a constant."""
+    given = [a if isinstance(a, ast.AST) else _new(place, ast.Constant, a) for a in arguments]
+    name = _new(place, ast.Name, helper.__name__, ast.Load())
+    return _new(place, ast.Call, name, given, [])
 
 
 def _said(body, numbers):
     """Statements as calls; `numbers` are the names around that have a place, so that they can be
     assigned again."""
-    return [ast.copy_location(_statement(s, numbers := _numbers(s, numbers)), s) for s in body]
+    return [_statement(s, numbers := _numbers(s, numbers)) for s in body]
 
 
 def _numbers(node, numbers):
@@ -80,33 +81,36 @@ def _statement(node, numbers):
     match node:
         case ast.For(target=ast.Name(id=name) as target, iter=rounds):
             if isinstance(rounds.func, ast.Name) and rounds.func.id == "range":
-                rounds.func = ast.Name(_counted.__name__, ast.Load())
-            rounds = _calling(_rounds, ast.Constant(name), _meant(rounds))
-            return ast.For(target, rounds, _said(node.body, numbers), [])
+                rounds.func.id = _counted.__name__
+            once = _calling(node, _rounds, name, _meant(rounds))
+            return _new(node, ast.For, target, once, _said(node.body, numbers), [])
         case ast.While(test=test):
-            once = _calling(_while, _meant(test))
-            return ast.For(ast.Name("_", ast.Store()), once, _said(node.body, numbers), [])
-        case ast.If(test=test, body=body, orelse=other):
-            sides = _calling(_sides, _meant(test), ast.Constant(bool(other)))
-            chosen = ast.If(
-                ast.Name("_side", ast.Load()),
-                _said(body, numbers),
-                _said(other, numbers),
+            once, name = (
+                _calling(node, _while, _meant(test)),
+                _new(node, ast.Name, "_", ast.Store()),
             )
-            return ast.For(ast.Name("_side", ast.Store()), sides, [chosen], [])
+            return _new(node, ast.For, name, once, _said(node.body, numbers), [])
+        case ast.If(test=test, body=body, orelse=other):
+            sides = _calling(node, _sides, _meant(test), bool(other))
+            side = _new(node, ast.Name, "_side", ast.Load())
+            chosen = _new(node, ast.If, side, _said(body, numbers), _said(other, numbers))
+            side = _new(node, ast.Name, "_side", ast.Store())
+            return _new(node, ast.For, side, sides, [chosen], [])
         case ast.Assign(targets=[ast.Subscript(value=buffer, slice=index)], value=value):
             index = index.elts if isinstance(index, ast.Tuple) else [index]
-            index = ast.List([_meant(i) for i in index], ast.Load())
-            return ast.Expr(_calling(_stored_in, _meant(buffer), _meant(value), index))
+            index = _new(node, ast.List, [_meant(i) for i in index], ast.Load())
+            said = _calling(node, _stored_in, _meant(buffer), _meant(value), index)
+            return _new(node, ast.Expr, said)
         case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in numbers:
-            return ast.Expr(_calling(_again, ast.Name(name, ast.Load()), _meant(value)))
+            number = _new(node, ast.Name, name, ast.Load())
+            return _new(node, ast.Expr, _calling(node, _again, number, _meant(value)))
         case ast.Assign(targets=[ast.Name(id=name) as target], value=value):
-            return ast.Assign([target], _calling(_called, ast.Constant(name), _meant(value)))
+            return _new(node, ast.Assign, [target], _calling(node, _called, name, _meant(value)))
         case ast.AnnAssign(target=ast.Name(id=name) as target, annotation=kind, value=value):
-            value = _calling(_declared, ast.Constant(name), kind, _meant(value))
-            return ast.Assign([target], value)
+            said = _calling(node, _declared, name, kind, _meant(value))
+            return _new(node, ast.Assign, [target], said)
         case ast.Expr(value=value):
-            return ast.Expr(_calling(_done, _meant(value)))
+            return _new(node, ast.Expr, _calling(node, _done, _meant(value)))
     raise TypeError(f"a kernel has no such statement: {ast.unparse(node)}")
 
 
@@ -124,13 +128,13 @@ def _meant(node):
         case ast.BoolOp(op=op, values=[first, *others]):
             for other in others:
                 nothing = ast.arguments([], [], None, [], [], None, [])
-                later = ast.Lambda(nothing, other)
-                first = _calling(_logical, ast.Constant(type(op).__name__), first, later)
+                later = _new(node, ast.Lambda, nothing, other)
+                first = _calling(node, _logical, type(op).__name__, first, later)
             return first
         case ast.Compare(left=left, ops=[op], comparators=[right]):
-            return _calling(_compared, ast.Constant(type(op).__name__), left, right)
+            return _calling(node, _compared, type(op).__name__, left, right)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return _calling(_not, operand)
+            return _calling(node, _not, operand)
     return node
 
 
