@@ -41,8 +41,6 @@ from attnc.ir.types import Kind
 class Body(Products):
     """Prints statements."""
 
-    depth: int = 3  # changed here: its type is told here
-
     def statements(self, body: Sequence[Statement]) -> None:
         """Prints statements in order, those with the same loops together."""
         sums = self.scope.products.sums
@@ -136,27 +134,24 @@ class Body(Products):
         sizes = ", ".join([scope.size_of(a) for a in rest] or ["1"])
         self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {room_type(item.kind)})"
         element = f"{run}[{', '.join(map(scope.lane, rest)) or '0'}]"
-        before = self.depth
-        self._loops(rest, vector=True)
-        self._assign(element, item.kind, self._identity(item.op, item.kind))
-        self.depth = before
-        lane = scope.lane(over)
-        if item.reverse:
-            turn = scope.names.of("turn", f"{over}_turn")
-            self.line(f"for {turn} in range({scope.size_of(over)}):")
-            self.depth += 1
-            self.line(f"{lane}: T.let = {scope.size_of(over)} - 1 - {turn}")
-        else:
-            self.line(f"for {lane} in range({scope.size_of(over)}):")
-            self.depth += 1
-        self._loops(rest, vector=True)
-        here = self._truth(item.where)
-        value = self._typed(item.value, item.kind)
-        if not here.true:
-            value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
-        self._assign(element, item.kind, self._combined(item.op, item.kind, element, value))
-        self.line(f"{scope.element(item.target)} = {element}")
-        self.depth = before
+        with self.level():
+            self._loops(rest, vector=True)
+            self._assign(element, item.kind, self._identity(item.op, item.kind))
+        with self.level():
+            lane = scope.lane(over)
+            if item.reverse:
+                turn = scope.names.of("turn", f"{over}_turn")
+                self.opens(f"for {turn} in range({scope.size_of(over)}):")
+                self.line(f"{lane}: T.let = {scope.size_of(over)} - 1 - {turn}")
+            else:
+                self.opens(f"for {lane} in range({scope.size_of(over)}):")
+            self._loops(rest, vector=True)
+            here = self._truth(item.where)
+            value = self._typed(item.value, item.kind)
+            if not here.true:
+                value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
+            self._assign(element, item.kind, self._combined(item.op, item.kind, element, value))
+            self.line(f"{scope.element(item.target)} = {element}")
 
     def _topk(self, item: TopK) -> None:
         """Coordinates, the largest value first: for each place, the best behind the one before."""
@@ -171,17 +166,28 @@ class Body(Products):
         for key, python in names_.items():
             self.buffers[python] = f"{python} = T.alloc_buffer((1,), {dtypes[key]})"
         last, at, best, found = (f"{names_[k]}[0]" for k in ("last", "at", "best", "found"))
-        before = self.depth
-        self._loops(rest, vector=False)
-        self.line(f"{last} = T.Cast({dtypes['last']}, 0)")
-        self.line(f"{at} = T.Cast(INDEX, -1)")
-        self._loops((into,), vector=False)
-        self.line(f"{best} = T.Cast({dtypes['best']}, 0)")
-        self.line(f"{found} = T.Cast(INDEX, -1)")
-        self._loops((over,), vector=False)
-        value = scope.names.of("value", f"{base}_value")
-        here = scope.names.of("here", f"{base}_here")
-        coordinate = scope.names.of("coordinate", f"{base}_{over}")
+        with self.level():
+            self._loops(rest, vector=False)
+            self.line(f"{last} = T.Cast({dtypes['last']}, 0)")
+            self.line(f"{at} = T.Cast(INDEX, -1)")
+            self._loops((into,), vector=False)
+            self.line(f"{best} = T.Cast({dtypes['best']}, 0)")
+            self.line(f"{found} = T.Cast(INDEX, -1)")
+            with self.level():
+                self._loops((over,), vector=False)
+                self._better(item, kind, f"{base}_", last, at, best, found)
+            self.line(f'{scope.element(item.target)} = T.Cast("int64", T.max({found}, 0))')
+            self.line(f"{last} = {best}")
+            self.line(f"{at} = T.Select({found} < 0, T.Cast(INDEX, 2**30), {found})")
+
+    def _better(
+        self, item: TopK, kind: Kind, base: str, last: str, at: str, best: str, found: str
+    ) -> None:
+        """What takes a value for the best so far, if it is behind the last one."""
+        scope, over = self.scope, item.over
+        value = scope.names.of("value", f"{base}value")
+        here = scope.names.of("here", f"{base}here")
+        coordinate = scope.names.of("coordinate", f"{base}{over}")
         self.line(f"{coordinate}: T.let = T.Cast(INDEX, {scope.variable(over).text})")
         self.line(f"{value}: T.let = {self._typed(item.value, kind)}")
         after = (
@@ -192,11 +198,6 @@ class Body(Products):
         self.line(f"if {better}:")
         self.line(f"{INDENT}{best} = {value}")
         self.line(f"{INDENT}{found} = {coordinate}")
-        self.depth -= 1
-        self.line(f'{scope.element(item.target)} = T.Cast("int64", T.max({found}, 0))')
-        self.line(f"{last} = {best}")
-        self.line(f"{at} = T.Select({found} < 0, T.Cast(INDEX, 2**30), {found})")
-        self.depth = before
 
     def _find(self, item: Find) -> None:
         """A place in a sorted rank, by halves: an element that does not compare as it is to passes
@@ -206,28 +207,27 @@ class Body(Products):
         left = scope.names.of("left", f"{room}_left")
         self.buffers[left] = f'{left} = T.alloc_buffer((1,), "int64")'
         half, at, sought = (scope.names.of(k, f"{room}_{k}") for k in ("half", "at", "sought"))
-        before, element = self.depth, scope.element(item.target)
-        self._loops(scope.layouts[item.target], vector=False)
-        self.line(f"{sought}: T.let = {self._typed(item.value, Kind.I64)}")
-        size = scope.text(tensor_sizes(scope.plan)[item.tensor][item.rank]).text
-        here = self._truth(item.where)
-        self.line(f"{element} = T.int64(0)")
-        self.line(f"{left}[0] = {size if here.true else f'_where({here.text}, {size}, 0)'}")
-        self.line(f"while {left}[0] > 0:")
-        self.depth += 1
-        self.line(f"{half}: T.let = T.truncdiv({left}[0] + 1, 2)")
-        self.line(f"{at}: T.let = {element} + {half} - 1")
-        place = f"{item.target} at"
-        scope.numbers[place] = Term(at, (), Held.INT)
-        context.kinds[place], context.axes[place] = Kind.I64, item.axes
-        index = (*item.index[: item.rank], Name(place), *item.index[item.rank :])
-        kind = loaded_types(scope.plan)[item.tensor].kind
-        load = Load(f"{item.target} now", item.axes, kind, item.tensor, index, Bool(True))
-        passed = f'T.Cast("int64", {self.memory.read(load)}) {TURNED[item.op]} {sought}'
-        self.line(f"{element} = {element} + T.Select({passed}, {half}, T.int64(0))")
-        self.line(f"{left}[0] = {left}[0] - {half}")
-        del scope.numbers[place]
-        self.depth = before
+        element = scope.element(item.target)
+        with self.level():
+            self._loops(scope.layouts[item.target], vector=False)
+            self.line(f"{sought}: T.let = {self._typed(item.value, Kind.I64)}")
+            size = scope.text(tensor_sizes(scope.plan)[item.tensor][item.rank]).text
+            here = self._truth(item.where)
+            self.line(f"{element} = T.int64(0)")
+            self.line(f"{left}[0] = {size if here.true else f'_where({here.text}, {size}, 0)'}")
+            self.opens(f"while {left}[0] > 0:")
+            self.line(f"{half}: T.let = T.truncdiv({left}[0] + 1, 2)")
+            self.line(f"{at}: T.let = {element} + {half} - 1")
+            place = f"{item.target} at"
+            scope.numbers[place] = Term(at, (), Held.INT)
+            context.kinds[place], context.axes[place] = Kind.I64, item.axes
+            index = (*item.index[: item.rank], Name(place), *item.index[item.rank :])
+            kind = loaded_types(scope.plan)[item.tensor].kind
+            load = Load(f"{item.target} now", item.axes, kind, item.tensor, index, Bool(True))
+            passed = f'T.Cast("int64", {self.memory.read(load)}) {TURNED[item.op]} {sought}'
+            self.line(f"{element} = {element} + T.Select({passed}, {half}, T.int64(0))")
+            self.line(f"{left}[0] = {left}[0] - {half}")
+            del scope.numbers[place]
 
     # Numbers
 
@@ -263,19 +263,18 @@ class Body(Products):
         found = {t: c for t, c in found.items() if t in where and lies[t] == lies[c]}
         tested = isinstance(item, Loop) and item.where != Bool(True)
         first = 0
-        if isinstance(item, Loop) and tested:
-            first = ahead(item)
-            self.statements(item.body[:first])
-            self.line(f"if {self._truth(item.where).text}:")
-            self.depth += 1
-        self._aliases = {**before, **found}
-        scope = self.scope
-        for target, carried in found.items():
-            scope.buffers[target] = scope.buffer(carried)
-        self.statements(item.body[first:])
-        self._nexts([c for c in item.carries if c.name not in found.values()])
+        with self.level():
+            if isinstance(item, Loop) and tested:
+                first = ahead(item)
+                self.statements(item.body[:first])
+                self.opens(f"if {self._truth(item.where).text}:")
+            self._aliases = {**before, **found}
+            scope = self.scope
+            for target, carried in found.items():
+                scope.buffers[target] = scope.buffer(carried)
+            self.statements(item.body[first:])
+            self._nexts([c for c in item.carries if c.name not in found.values()])
         self._aliases, self._true = before, true
-        self.depth -= tested
 
     def _nexts(self, carries: Sequence[Carry]) -> None:
         """What a block carries, for the next round; by way of others where one reads another."""
@@ -305,14 +304,22 @@ class Body(Products):
 
     def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
         """The rounds through the ranges of one class."""
-        scope, axis = self.scope, item.axis
+        scope = self.scope
         clipped = not parts[0].full and self.clips.has(item)
         for line in self.clips.before(item) if clipped else ():
             self.line(line)
         rounds = Rounds(scope, item, parts)
-        for line in (*rounds.before, rounds.line):
+        for line in rounds.before:
             self.line(line)
-        self.depth += 1
+        with self.level():
+            self.opens(rounds.line)
+            self._round(item, parts, rounds, clipped=clipped)
+
+    def _round(
+        self, item: Loop, parts: tuple[Range, ...], rounds: Rounds, *, clipped: bool
+    ) -> None:
+        """One of the rounds."""
+        scope, axis = self.scope, item.axis
         for line in rounds.inside:
             self.line(line)
         known = scope.ends.pop(axis, None)
@@ -327,7 +334,6 @@ class Body(Products):
         with self._within(item, parts):
             self._inside(in_full(item) if parts[0].full else item)
         scope.clipped.pop(axis, None)
-        self.depth -= 1
         scope.ends.pop(axis, None)
         scope.strides.pop(axis, None)
         if known is not None:
@@ -337,7 +343,6 @@ class Body(Products):
 
     def _if(self, item: If) -> None:
         self._starts(item.carries)
-        self.line(f"if {self._truth(item.condition).text}:")
-        self.depth += 1
-        self._inside(item)
-        self.depth -= 1
+        with self.level():
+            self.opens(f"if {self._truth(item.condition).text}:")
+            self._inside(item)

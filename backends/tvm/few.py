@@ -78,7 +78,6 @@ class FewBody(Body):
     """Prints statements for few rows."""
 
     scope: FewScope
-    depth: int = 3
     _across: dict[str, str] = field(default_factory=dict[str, str])
     """Folds that go along the vectors of the nest that is printed, with the axis of these."""
 
@@ -110,15 +109,13 @@ class FewBody(Body):
         Body._loops(self, axes[:-1], vector=False)
         lane, size, width = self.scope.lane(axes[-1]), self._size(axes[-1]), self._width(axes[-1])
         part = self.scope.names.of("part", f"{lane}_part")
-        self.line(f"for {part} in range({size} // {width}):")
-        self.depth += 1
+        self.opens(f"for {part} in range({size} // {width}):")
         self._vector(axes[-1])
         self.line(f"{lane} = T.meta_var({part} * {width} + {self._one(axes[-1])})")
 
     def _vector(self, axis: str) -> None:
         """The head of a loop over the lanes of a vector."""
-        self.line(f"for {self._one(axis)} in _each({self._width(axis)}):")
-        self.depth += 1
+        self.opens(f"for {self._one(axis)} in _each({self._width(axis)}):")
 
     def _size(self, axis: str) -> str:
         return self.scope.size_of(axis)
@@ -138,11 +135,10 @@ class FewBody(Body):
             Body._begin(self, item)
             return
         self._room(item.target)
-        before = self.depth
-        Body._loops(self, self.scope.layouts[item.target], vector=False)
-        self._vector(self._across[item.target])
-        self._assign(self._sum_of(item), item.kind, self._identity(item.op, item.kind))
-        self.depth = before
+        with self.level():
+            Body._loops(self, self.scope.layouts[item.target], vector=False)
+            self._vector(self._across[item.target])
+            self._assign(self._sum_of(item), item.kind, self._identity(item.op, item.kind))
 
     def _sum_of(self, item: Fold) -> str:
         if item.target not in self._across:
@@ -162,14 +158,14 @@ class FewBody(Body):
 
     def _together(self, item: Fold, axis: str) -> None:
         """What a fold along vectors is, of the lanes of one."""
-        scope, before = self.scope, self.depth
-        Body._loops(self, scope.layouts[item.target], vector=False)
-        index = "".join(f"{scope.lane(a)}, " for a in scope.layouts[item.target])
-        combined = self._combined(item.op, item.kind, "a", "b", item.target)
-        name = TOGETHER.get(item.op, combined.partition("(")[0])
-        lanes = f"_across({self._lanes(item, axis)}, ({index}), {self._width(axis)}, {name})"
-        self.line(f"{scope.element(item.target)} = {lanes}")
-        self.depth = before
+        scope = self.scope
+        with self.level():
+            Body._loops(self, scope.layouts[item.target], vector=False)
+            index = "".join(f"{scope.lane(a)}, " for a in scope.layouts[item.target])
+            combined = self._combined(item.op, item.kind, "a", "b", item.target)
+            name = TOGETHER.get(item.op, combined.partition("(")[0])
+            lanes = f"_across({self._lanes(item, axis)}, ({index}), {self._width(axis)}, {name})"
+            self.line(f"{scope.element(item.target)} = {lanes}")
 
     # Products
 

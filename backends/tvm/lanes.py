@@ -32,8 +32,6 @@ SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
 class Lanes(Loops):
     """Prints what lanes are, in loops that several statements share."""
 
-    depth: int = 3  # changed here: its type is told here
-
     def _nest_of(self, item: Load | Map | Fold) -> None:
         for found in nests([item], self.scope):
             assert isinstance(found, Nest)
@@ -47,14 +45,14 @@ class Lanes(Loops):
                 self._begin(item)
         inside = Counter(n for i in nest.items for n in names(*expressions(i)))
         plain = self._is_plain(nest)
-        before, heads = self.depth, len(self.lines)
-        self._loops(nest.loops, vector=not plain)
-        first = len(self.lines)
-        for item in nest.items:
-            local = isinstance(item, Map) and item.target not in self._aliases
-            local = local and inside[item.target] == self.uses[item.target] > 0
-            self._lane(item, local=local, vector=not plain)
-        self.depth = before
+        heads = len(self.lines)
+        with self.level():
+            self._loops(nest.loops, vector=not plain)
+            first = len(self.lines)
+            for item in nest.items:
+                local = isinstance(item, Map) and item.target not in self._aliases
+                local = local and inside[item.target] == self.uses[item.target] > 0
+                self._lane(item, local=local, vector=not plain)
         if len(self.lines) == first:  # all of it is where it shall be
             del self.lines[heads:]
         scope.numbers.clear()
@@ -79,17 +77,18 @@ class Lanes(Loops):
         """What a fold begins with."""
         scope = self.scope
         self._room(item.target)
-        before = self.depth
-        self._loops(scope.layouts[item.target], vector=True)
-        if item.op in ("argmax", "argmin"):
-            some, best = self._best(item)
-            self.line(f"{self._element(some, item.target)} = T.int8(0)")
-            kind = DTYPES[HELD[scope.context.kind(item.value)]]
-            self.line(f"{self._element(best, item.target)} = T.Cast({kind}, 0)")
-            self.line(f"{scope.element(item.target)} = T.Cast({DTYPES[HELD[item.kind]]}, 0)")
-        else:
-            self._assign(scope.element(item.target), item.kind, self._identity(item.op, item.kind))
-        self.depth = before
+        with self.level():
+            self._loops(scope.layouts[item.target], vector=True)
+            if item.op in ("argmax", "argmin"):
+                some, best = self._best(item)
+                self.line(f"{self._element(some, item.target)} = T.int8(0)")
+                kind = DTYPES[HELD[scope.context.kind(item.value)]]
+                self.line(f"{self._element(best, item.target)} = T.Cast({kind}, 0)")
+                self.line(f"{scope.element(item.target)} = T.Cast({DTYPES[HELD[item.kind]]}, 0)")
+            else:
+                self._assign(
+                    scope.element(item.target), item.kind, self._identity(item.op, item.kind)
+                )
 
     def _best(self, item: Fold) -> tuple[str, str]:
         """The buffers of whether there is an extreme yet, and of it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from attnc.backends.numpy.layout import INDENT
@@ -54,6 +55,18 @@ class Loops(Presumed):
         """Appends a line."""
         self.lines.append(INDENT * self.depth + text)
 
+    def opens(self, head: str) -> None:
+        """Appends the head of a block, in which all is that comes after it, up to a level's end."""
+        self.line(head)
+        self.depth += 1
+
+    @contextmanager
+    def level(self) -> Iterator[None]:
+        """Ends the blocks that are opened in it."""
+        before = self.depth
+        yield
+        self.depth = before
+
     def _room(self, name: str) -> str:
         """The buffer of a tile, which is made if there is none."""
         python = self.scope.buffer(name)
@@ -84,8 +97,7 @@ class Loops(Presumed):
         part = ""
         if scope.vector in axes and scope.clipped.keys() & set(axes):
             part = self.clips.part
-            self.line(f"for {part} in range({self.clips.parts}):")
-            self.depth += 1
+            self.opens(f"for {part} in range({self.clips.parts}):")
         for axis in axes:
             lane, size = scope.lane(axis), scope.size_of(axis)
             vectors = vector and axis == scope.vector and axis == axes[-1]
@@ -96,17 +108,14 @@ class Loops(Presumed):
                 if part:
                     first, last = f"{clip.firsts}[{part}]", f"{clip.lasts}[{part}]"
                 at = scope.names.of("at", f"{axis}_at")
-                self.line(f"for {at} in T.serial({last} - {first}):")
-                self.depth += 1
+                self.opens(f"for {at} in T.serial({last} - {first}):")
                 self.line(f"{lane}: T.let = {first} + {at}")
             elif part and axis == scope.vector:
                 at = scope.names.of("at", f"{axis}_at")
-                self.line(f"for {at} in {head}(min({size}, LANES)):")
-                self.depth += 1
+                self.opens(f"for {at} in {head}(min({size}, LANES)):")
                 self.line(f"{lane} = T.meta_var({part} * LANES + {at})")
             else:
-                self.line(f"for {lane} in {head}({size}):")
-                self.depth += 1
+                self.opens(f"for {lane} in {head}({size}):")
 
 
 def room_type(kind: Kind) -> str:

@@ -18,7 +18,6 @@ from attnc.ir.tiles import Dot, Load, Map
 class Products(Transfers):
     """Prints products, and loads of what they read in memory."""
 
-    depth: int = 3  # changed here: its type is told here
     _placed: dict[str, str] = field(default_factory=dict[str, str])
     """Operands that are read in memory here, and how."""
 
@@ -30,10 +29,9 @@ class Products(Transfers):
     def _place(self, item: Load, word: str = "if") -> None:
         """Prints the load of such an operand, for where they lie there in another type."""
         self._placed[item.target] = self.memory.read(item)
-        self.line(f"{word} not {self.matrices.placed[item.target]}:")
-        self.depth += 1
-        self._nest_of(item)
-        self.depth -= 1
+        with self.level():
+            self.opens(f"{word} not {self.matrices.placed[item.target]}:")
+            self._nest_of(item)
 
     def _load_pairs(self, item: Load) -> None:
         """Prints the load of what only products read that may take pairs, for these and else."""
@@ -51,10 +49,9 @@ class Products(Transfers):
         if self._is_placed(item):
             self._place(item, "elif")
             return
-        self.line("else:")
-        self.depth += 1
-        self._nest_of(item)
-        self.depth -= 1
+        with self.level():
+            self.opens("else:")
+            self._nest_of(item)
 
     def _pack(self, name: str) -> None:
         """Prints how a tile is packed in pairs, for products that take these."""

@@ -28,8 +28,6 @@ VECTORS: Final = (None, "f16", "bf16", "f32", "f64")
 class Transfers(Lanes):
     """Prints loads and stores."""
 
-    depth: int = 3  # changed here: its type is told here
-
     def _nest(self, nest: Nest) -> None:
         """Prints loops over lanes; loads of several go row by row."""
         if not nest.loops or not isinstance(nest.items[0], Load):
@@ -42,30 +40,30 @@ class Transfers(Lanes):
     def _load(self, item: Load, loops: Sequence[str]) -> None:
         """The lanes of a load. What does not vary along a row is asked once for it, so that a row
         that lies in memory as it does here is copied in vectors."""
-        scope, before, row = self.scope, self.depth, loops[-1]
+        scope, row = self.scope, loops[-1]
         room = self._room(item.target)
         parts = [p for p in conjuncts(self._masked(item.where)) if not self.expression(p).true]
         inside = [p for p in parts if row in scope.context.varies(p)]
         asked = both(*(p for p in parts if p not in inside))
         element = scope.element(item.target)
-        if self._is_turned(item, loops) and not inside:
+        turned = self._is_turned(item, loops) and not inside
+        if turned:
             vector, at, part = loops[0], scope.names.of("at", f"{loops[0]}_at"), self.clips.part
             rows, size = scope.names.of("rows", f"{room}_rows"), scope.size_of(vector)
             self.buffers[rows] = f"{rows} = T.alloc_buffer((LANES, {scope.size_of(row)}), FLOAT)"
-            self.line(f"if _turns({size}, {scope.size_of(row)}, LANES):")
-            self.line(f"{INDENT}for {part} in range({size} // LANES):")
-            self.line(f"{INDENT * 2}for {at} in range(LANES):")
-            self.depth += 3
-            self.line(f"{scope.lane(vector)} = T.meta_var({part} * LANES + {at})")
-            self._rows_of(item, row, f"{rows}[{at}, {scope.lane(row)}]", asked, inside)
-            self.depth = before + 2
-            self.line(f"_turn({room}, {rows}, {part}, LANES)")
-            self.depth = before
-            self.line("else:")
-            self.depth += 1
-        self._loops(loops[:-1], vector=False)
-        self._rows_of(item, row, element, asked, inside)
-        self.depth = before
+            with self.level():
+                self.opens(f"if _turns({size}, {scope.size_of(row)}, LANES):")
+                self.opens(f"for {part} in range({size} // LANES):")
+                with self.level():
+                    self.opens(f"for {at} in range(LANES):")
+                    self.line(f"{scope.lane(vector)} = T.meta_var({part} * LANES + {at})")
+                    self._rows_of(item, row, f"{rows}[{at}, {scope.lane(row)}]", asked, inside)
+                self.line(f"_turn({room}, {rows}, {part}, LANES)")
+        with self.level():
+            if turned:
+                self.opens("else:")
+            self._loops(loops[:-1], vector=False)
+            self._rows_of(item, row, element, asked, inside)
 
     def _is_turned(self, item: Load, loops: Sequence[str]) -> bool:
         """Whether rows in memory are columns of the tile: vectors go the other way."""
@@ -83,49 +81,43 @@ class Transfers(Lanes):
         self, item: Load, row: str, element: str, asked: Expr, inside: Sequence[Expr]
     ) -> None:
         """A row of a load, if what is asked of it holds, and of what is `inside` lane by lane."""
-        before = self.depth
+        with self.level():
+            if asked != Bool(True):
+                self.opens(f"if {self.expression(asked).text}:")
+            self._row_of(item, row, element, inside)
         if asked != Bool(True):
-            self.line(f"if {self.expression(asked).text}:")
-            self.depth += 1
-        self._row_of(item, row, element, inside)
-        if asked != Bool(True):
-            self.depth -= 1
-            self.line("else:")
-            self.depth += 1
-            self._along(row, item, element, fill_of(item))
-        self.depth = before
+            with self.level():
+                self.opens("else:")
+                self._along(row, item, element, fill_of(item))
 
     def _row_of(self, item: Load, row: str, element: str, inside: Sequence[Expr]) -> None:
         """A row of a load that is there."""
-        before, near = self.depth, self._near(item, row, inside)
+        near = self._near(item, row, inside)
         if element == self.scope.element(item.target) and self.scope.layouts[item.target][-1:] != (
             row,
         ):
             near = ""
         if near:
-            self.line(f"if {near}:")
-            self.depth += 1
-            self._along(row, item, element, self.memory.read(item, near=True), vector=True)
-            self.depth = before
-            self.line("else:")
-            self.depth += 1
+            with self.level():
+                self.opens(f"if {near}:")
+                self._along(row, item, element, self.memory.read(item, near=True), vector=True)
         dtype, mask = DTYPES[HELD[item.kind]], self.expression(both(*inside))
         text = self._masked_read(item, mask, self.memory.read(item), dtype)
-        self._along(row, item, element, text)
-        self.depth = before
+        with self.level():
+            if near:
+                self.opens("else:")
+            self._along(row, item, element, text)
 
     def _along(
         self, row: str, item: Load, element: str, text: str, *, vector: bool = False
     ) -> None:
         """A loop over a row of a load."""
-        before = self.depth
-        if vector:
-            self.line(f"for {self.scope.lane(row)} in _beside({self.scope.size_of(row)}):")
-            self.depth += 1
-        else:
-            self._loops((row,), vector=False)
-        self._assign(element, item.kind, text)
-        self.depth = before
+        with self.level():
+            if vector:
+                self.opens(f"for {self.scope.lane(row)} in _beside({self.scope.size_of(row)}):")
+            else:
+                self._loops((row,), vector=False)
+            self._assign(element, item.kind, text)
 
     def _near(self, item: Load | Store, row: str, inside: Sequence[Expr]) -> str:
         """When a row lies in memory as in the tile, all of it; never if nothing is said."""
@@ -148,18 +140,22 @@ class Transfers(Lanes):
         return " and ".join(asked)
 
     def _store(self, item: Store) -> None:
+        with self.level():
+            self._stored(item)
+
+    def _stored(self, item: Store) -> None:
+        """A store, in blocks that are left open."""
         scope = self.scope
         if item.combine is not None:
             raise NotPrinted(f"a store that combines by {item.combine}", item.value)
         kind = scope.context.facts.types[item.tensor].kind
         varying = scope.context.varies(*item.index, item.value, item.where, item.guard)
         axes = scope.natural(item, scope.dimensions(scope.context.sorted(varying)))
-        before = self.depth
         conditions = [p for p in conjuncts(self._masked(item.guard)) if p != Bool(True)]
         if self._is_turned_out(item, axes, kind, conditions):
-            self._turn_out(item, axes, kind, conditions)
-            self.line("else:")
-            self.depth += 1
+            with self.level():
+                self._turn_out(item, axes, kind, conditions)
+            self.opens("else:")
         bound: set[str] = set()
         for axis in (None, *axes):
             if axis is not None:
@@ -171,8 +167,7 @@ class Transfers(Lanes):
                 terms = [self.expression(c) for c in now]
                 text = " and ".join(t.at(AND + 1) for t in terms if not t.true)
                 if text:
-                    self.line(f"if {text}:")
-                    self.depth += 1
+                    self.opens(f"if {text}:")
         where = self._truth(item.where)
         value = self._value(item.value, kind)
         buffer = next((b for b in scope.plan.buffers if b.name == item.tensor), None)
@@ -184,7 +179,6 @@ class Transfers(Lanes):
                 place = self.memory.place(f"{item.tensor}?", item.index)
                 kept = self.memory.kept(f"{item.tensor}?", self.expression.as_tensor(where))
                 self.line(f"{place} = {kept}")
-            self.depth = before
             return
         output = next(o for o in scope.plan.outputs if o.name == item.tensor)
         if value.held in (Held.I64, Held.INT) and output.element in RANGES:
@@ -199,7 +193,6 @@ class Transfers(Lanes):
         self.line(
             f"{self.memory.place(item.tensor, item.index)} = {self.memory.stored(item, text)}"
         )
-        self.depth = before
 
     def _is_turned_out(
         self, item: Store, axes: Sequence[str], kind: Kind, conditions: Sequence[Expr]
@@ -215,11 +208,11 @@ class Transfers(Lanes):
     def _turn_out(
         self, item: Store, axes: Sequence[str], kind: Kind, conditions: Sequence[Expr]
     ) -> None:
-        """Prints a store whose values are computed in vectors, and turned, where they can be."""
-        scope, (vector, row), before = self.scope, axes, self.depth
+        """Prints a store whose values are computed in vectors, and turned, where they can be: in
+        blocks that are left open."""
+        scope, (vector, row) = self.scope, axes
         size, part = scope.size_of(vector), self.clips.part
-        self.line(f"if _turns({size}, {scope.size_of(row)}, LANES):")
-        self.depth += 1
+        self.opens(f"if _turns({size}, {scope.size_of(row)}, LANES):")
         new = f"{item.tensor} in vectors"
         scope.context.kinds[new] = kind
         scope.context.axes[new] = scope.context.sorted(set(axes))
@@ -229,17 +222,14 @@ class Transfers(Lanes):
         self._room(new)
         rows, at = f"{room}_rows", scope.names.of("at", f"{vector}_at")
         self.buffers[rows] = f"{rows} = T.alloc_buffer((LANES, {scope.size_of(row)}), FLOAT)"
-        self.line(f"for {part} in range({size} // LANES):")
-        self.depth += 1
+        self.opens(f"for {part} in range({size} // LANES):")
         self.line(f"_turn_back({rows}, {room}, {part}, LANES)")
-        self.line(f"for {at} in range(LANES):")
-        self.depth += 1
+        self.opens(f"for {at} in range(LANES):")
         self.line(f"{scope.lane(vector)} = T.meta_var({part} * LANES + {at})")
         inside = [c for c in conditions if row in scope.context.varies(c)]
         asked = self.expression(both(*(c for c in conditions if c not in inside)))
         if not asked.true:
-            self.line(f"if {asked.text}:")
-            self.depth += 1
+            self.opens(f"if {asked.text}:")
         text, where = f"{rows}[{at}, {scope.lane(row)}]", self._truth(item.where)
         if not where.true:
             fill = f"T.Cast({DTYPES[HELD[kind]]}, {constant(item.empty, kind)})"
@@ -250,14 +240,11 @@ class Transfers(Lanes):
         self.line(f"if {self._near(item, row, inside)}:")
         self.line(f"{INDENT}for {scope.lane(row)} in _beside({scope.size_of(row)}):")
         self.line(f"{INDENT * 2}{found.near}{place.removeprefix(found.python)} = {text}")
-        self.line("else:")
-        self.depth += 1
+        self.opens("else:")
         self._loops((row,), vector=False)
         if inside:
-            self.line(f"if {self.expression(both(*inside)).text}:")
-            self.depth += 1
+            self.opens(f"if {self.expression(both(*inside)).text}:")
         self.line(f"{place} = {text}")
-        self.depth = before
 
     def _points(self) -> set[str]:
         """Axes of which a program or a round has one coordinate."""
