@@ -35,7 +35,7 @@ class Entry(Outputs):
             if self.builds:
                 self._if(self._are_few(self.few), lines)
             else:
-                self.lines += lines
+                self.lines.extend(lines)
         if self.builds:
             self._run(workers)
         body = tirx.SeqStmt([tirx.DeclBuffer(self.status, data=self.code), *self.lines])
