@@ -108,7 +108,10 @@ def emit_kernels(
     plan, kernels = found.plan, found.all
     caller = Caller(plan, options, [], built=found.built, later=later)
     if found.pieces is not None:
-        caller.few = Caller(found.pieces, options, [], names=caller.names, built=found.few)
+        few = frozenset(kernel.scope.axis(axis).size for kernel, axis in found.rows)
+        caller.few = Caller(
+            found.pieces, options, [], names=caller.names, built=found.few, sizes=few
+        )
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     reading = helpers("attnc.backends.tvm", "reading.py", bodies)

@@ -14,6 +14,8 @@ from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.walk import subexpressions
 from attnc.passes.tiling.context import Context
 
+ROWS: Final = 4
+"""So many rows a product takes at once, where they are few: tiles have no more."""
 PIECES: Final = 16
 """The least number of pieces that are merged at once."""
 

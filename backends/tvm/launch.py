@@ -9,11 +9,12 @@ from attnc.backends.names import Names
 from attnc.backends.numpy.layout import INDENT, keywords
 from attnc.backends.triton.launch import Launcher, empty_of, filled_rows, torch_name
 from attnc.backends.triton.layout import laid_out
-from attnc.backends.tvm.few_scope import FewScope
+from attnc.backends.tvm.few_scope import ROWS, FewScope
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.backends.tvm.work import work
 from attnc.ir.cascade import Input, Output
+from attnc.ir.expr import Expr
 from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Buffer, Load, Plan, Store
 from attnc.ir.tiles_walk import statements
@@ -37,6 +38,8 @@ class Caller(Launcher):
     built: Sequence[Printed] = ()
     few: Caller | None = None
     """Of the kernels for few rows."""
+    sizes: frozenset[Expr] = frozenset()
+    """Sizes that are few wherever kernels are called."""
     later: frozenset[str] = frozenset()
     """The kernels of which a module that is made later has ones for few rows."""
 
@@ -147,7 +150,11 @@ class Caller(Launcher):
             if scope.axis(axis).kind == "whole":
                 text = f"_whole({extent}, {'_lanes' if rows else 1})"
             else:
-                most = f"_shared({extent}, 64, {self._beside(scope)})" if rows else "64"
+                most = (
+                    f"_shared({extent}, 64, {self._beside(scope)})"
+                    if rows
+                    else self._most(scope, axis)
+                )
                 least = f"_few({extent}, _lanes)" if rows else str(scope.least(axis))
                 text = f"_tile({extent}, {least}, {most})"
             lines.append(f"{name} = {text}")
@@ -167,6 +174,10 @@ class Caller(Launcher):
         lines += [INDENT + line for line in arguments]
         lines.append(")")
         return lines
+
+    def _most(self, scope: LaneScope, axis: str) -> str:
+        """The most of a tile along an axis that is no vector: of few rows, what products take."""
+        return str(ROWS) if scope.axis(axis).size in self.sizes else "64"
 
     def _dense(self, kernel: Printed) -> list[str]:
         """Whether tensors of which vectors are read have them next to each other in memory."""

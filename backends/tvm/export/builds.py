@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from attnc.backends.tvm.few_scope import FewScope
+from attnc.backends.tvm.few_scope import ROWS, FewScope
 from attnc.backends.tvm.kernel import Printed
 from attnc.backends.tvm.scope import LaneScope
 from attnc.errors import UsageError
@@ -19,8 +19,8 @@ from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.tiles import Plan
 from attnc.ir.walk import subexpressions
 
-FEW: Final = [4, 2, 1]
-"""Tiles along rows where these are few: no more than a product takes at once."""
+FEW: Final = [ROWS, 2, 1]
+"""Tiles along rows where these are few."""
 
 
 @dataclass(frozen=True, slots=True)
