@@ -52,6 +52,11 @@ def facts(name: str) -> Facts:
 
 
 @cache
+def drawn_of(name: str) -> Graph:
+    return graph(facts(name))
+
+
+@cache
 def picture(name: str) -> Scene:
     return draw_graph(facts(name))
 
@@ -81,8 +86,7 @@ def shown_reads(drawn: Graph) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nodes_and_edges_are_those_of_the_facts(name: str) -> None:
-    found = facts(name)
-    drawn = graph(found)
+    found, drawn = facts(name), drawn_of(name)
     cascade = found.cascade
     keys = [n.key for n in drawn.nodes]
     assert len(keys) == len(set(keys))
@@ -175,7 +179,7 @@ def test_recurrences() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_svg_shows_the_graph(name: str) -> None:
-    drawn = graph(facts(name))
+    drawn = drawn_of(name)
     root = ET.fromstring(svg(picture(name)))
     kinds = [r.get("class", "").split()[0] for r in root.iter(f"{SVG}rect")]
     for kind in ("input", "tensor", "part"):

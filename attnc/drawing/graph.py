@@ -19,7 +19,7 @@ from attnc.ir.expr import Arg, Binary, Expr, Int, Read, Reduce, Scan, TopK, Var
 from attnc.ir.facts import Facts
 from attnc.ir.stages import Loop, tensor_reads
 from attnc.ir.walk import bound, children, subexpressions
-from attnc.passes.analysis.passes import Count, Course, Progress, course, passes
+from attnc.passes.analysis.passes import Count, Course, Courses, Progress, courses
 
 Kind = Literal["input", "tensor", "part"]
 
@@ -92,11 +92,12 @@ def graph(facts: Facts, rank: str | None = None) -> Graph:
 
     Raises `UsageError` if the cascade has no such rank.
     """
-    return _Builder(facts, course(facts, _variable(facts, rank))).graph()
+    found = courses(facts)
+    return _Builder(facts, found.over(_variable(facts, found, rank))).graph()
 
 
-def _variable(facts: Facts, rank: str | None) -> str:
-    counts = passes(facts)
+def _variable(facts: Facts, found: Courses, rank: str | None) -> str:
+    counts = found.counts
     if rank is not None:
         variable = rank.lower() if rank.lower() in counts else rank
         if variable not in counts:
@@ -109,14 +110,13 @@ def _variable(facts: Facts, rank: str | None) -> str:
     most = max(weight.values())
     equal = [v for v in counts if weight[v] == most]
     ends = _ends(facts)
-    last = {v: max(ends.get(c, 0) for c in _carriers(facts, v)) for v in equal}
+    last = {v: max(ends.get(c, 0) for c in _carriers(found, v)) for v in equal}
     return max(equal, key=lambda v: (last[v], ends.get(v, 0)))
 
 
-def _carriers(facts: Facts, variable: str) -> set[str]:
+def _carriers(found: Courses, variable: str) -> set[str]:
     """The variables that a rank's traversals go along."""
-    found = course(facts, variable).progress.values()
-    return {variable}.union(*(p.carriers for p in found))
+    return {variable}.union(*(p.carriers for p in found.over(variable).progress.values()))
 
 
 def _ends(facts: Facts) -> dict[str, int]:

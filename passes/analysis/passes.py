@@ -76,7 +76,7 @@ def passes(facts: Facts) -> dict[str, Count]:
     A rank whose fibres are traversed by several variables, as queries and keys of one sequence,
     counts for its own variable what the most demanding of them needs.
     """
-    return {v: count for v, (count, _) in _demanding(facts).items()}
+    return dict(courses(facts).counts)
 
 
 @dataclass(frozen=True)
@@ -93,17 +93,34 @@ class Course:
     progress: Mapping[int, Progress]
 
 
-def course(facts: Facts, variable: str) -> Course:
-    """How the expressions stand to the passes over a rank that `passes` counts."""
-    count, group = _demanding(facts)[variable]
-    once = {loop: 1 for loop, _ in count.rounds}
-    analysis = _Analysis(facts, group, _active(facts), once).run()
-    return Course(variable, count, analysis.count, analysis.reached)
+@dataclass(frozen=True)
+class Courses:
+    """The passes of a cascade, and for each rank how its expressions stand to them."""
+
+    facts: Facts
+    counts: Mapping[str, Count]
+    """As `passes` has them."""
+    _groups: Mapping[str, frozenset[Fibre]]
+    _active: frozenset[str]
+
+    def over(self, variable: str) -> Course:
+        """How the expressions stand to the passes over a rank that is counted."""
+        count = self.counts[variable]
+        once = {loop: 1 for loop, _ in count.rounds}
+        found = _Analysis(self.facts, self._groups[variable], self._active, once).run()
+        return Course(variable, count, found.count, found.reached)
 
 
-def _demanding(facts: Facts) -> dict[str, tuple[Count, frozenset[Fibre]]]:
-    """By rank variable, the fibres that need most passes, and how many."""
+def courses(facts: Facts) -> Courses:
+    """The passes over all ranks, counted once."""
     active = _active(facts)
+    found = _demanding(facts, active)
+    counts = {v: count for v, (count, _) in found.items()}
+    return Courses(facts, counts, {v: group for v, (_, group) in found.items()}, active)
+
+
+def _demanding(facts: Facts, active: frozenset[str]) -> dict[str, tuple[Count, frozenset[Fibre]]]:
+    """By rank variable, the fibres that need most passes, and how many."""
     single = {f: _Analysis(facts, frozenset((f,)), active).run() for f in _fibres(facts)}
     found: dict[str, tuple[Count, frozenset[Fibre]]] = {}
     for group in _classes(single):
@@ -399,10 +416,10 @@ def _carried(progress: Progress, carriers: frozenset[str]) -> Progress:
 
 def _merge(parts: Iterable[Progress]) -> Progress:
     """What is had when all parts are."""
-    found = Progress()
+    done, after, carriers, whole = 0, 0, frozenset[str](), False
     for part in parts:
-        done = max(found.done, part.done)
-        whole = found.whole or part.whole
-        after = max(found.after, part.after, done + whole)
-        found = Progress(done, after, found.carriers | part.carriers, whole)
-    return found
+        done = max(done, part.done)
+        whole = whole or part.whole
+        after = max(after, part.after, done + whole)
+        carriers |= part.carriers
+    return Progress(done, after, carriers, whole)
