@@ -236,15 +236,14 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the probe needs, with the links that make it importable."""
+    """A copy of what the probe needs, with the links that make it importable.
+
+    What is compiled comes along; Python compiles anew the file that a fault changes, whose time is
+    then another one.
+    """
     copy = tmp_path_factory.mktemp("tree")
     for folder in FOLDERS:
-        shutil.copytree(
-            ROOT / folder,
-            copy / folder,
-            symlinks=True,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True)
     for file in FILES:
         shutil.copy(ROOT / file, copy / file)
     return copy
