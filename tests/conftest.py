@@ -24,6 +24,11 @@ def pytest_configure() -> None:
     gc.set_threshold(100_000)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first: one that begins last leaves the other processes idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def renew(request: pytest.FixtureRequest) -> bool:
     """Whether goldens are to be written anew."""

@@ -162,6 +162,7 @@ def _others(text: str, known: list[str]) -> list[str]:
     return [x for x in lines if x and x != "..." and x not in known]
 
 
+@pytest.mark.slow
 def test_the_gallery_is_current(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

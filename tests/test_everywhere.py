@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import pytest
+
 from tests.support import EXAMPLES, ROOT
 
 SECONDS: Final = 300
@@ -54,6 +56,7 @@ def everything(folder: Path, environment: Environment) -> tuple[bytes, bytes, di
     return found.stdout, found.stderr, {p.name: p.read_bytes() for p in place.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_same_everywhere(tmp_path: Path) -> None:
     """As in an ordinary environment."""
     usual = everything(tmp_path, USUAL)

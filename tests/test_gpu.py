@@ -44,6 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return out, done.stdout, found
 
 
+@pytest.mark.slow
 def test_dry_run(run: Any) -> None:
     out, printed, found = run
     assert found["schema"] == 1

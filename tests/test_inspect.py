@@ -33,6 +33,7 @@ def measured(what: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_attention_on_four_targets() -> None:
     found = measured("targets")
     assert found["launch"] == ["_k0", [8], 8, 2, {"enable_fp_fusion": True}]
@@ -56,6 +57,7 @@ def test_attention_on_four_targets() -> None:
         assert 0 < report["seconds"] < 200
 
 
+@pytest.mark.slow
 def test_what_changes_a_kernel() -> None:
     found = measured("changes")
     assert found["stages"]["shared"] > found["plain"]["shared"]

@@ -73,6 +73,7 @@ def clients(folder: Path) -> list[int]:
     return places
 
 
+@pytest.mark.slow
 def test_every_public_name_has_a_type(installed: Path, tmp_path: Path) -> None:
     found = pyright(installed, tmp_path, "--verifytypes", "attnc", "--ignoreexternal")
     complete = found["typeCompleteness"]
@@ -84,6 +85,7 @@ def test_every_public_name_has_a_type(installed: Path, tmp_path: Path) -> None:
     assert complete["exportedSymbolCounts"]["withKnownType"] > 1000
 
 
+@pytest.mark.slow
 def test_a_client_is_strict(installed: Path, tmp_path: Path) -> None:
     """No error, and none of the comments that expect one is in vain; one that is wrong is seen."""
     places = clients(tmp_path)
@@ -102,6 +104,7 @@ def test_a_client_is_strict(installed: Path, tmp_path: Path) -> None:
     assert found["summary"]["filesAnalyzed"] == 2
 
 
+@pytest.mark.slow
 def test_a_client_is_strict_for_mypy(installed: Path, tmp_path: Path) -> None:
     """Of torch, a client sees tensors alone; bodies of functions that are installed are not read,
     as mypy does with packages (those of attnc `make check` reads)."""
