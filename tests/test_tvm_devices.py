@@ -281,6 +281,9 @@ def test_what_a_target_lacks_is_told_before() -> None:
     found = check("cascade c(X[N]: f64) -> Y[N]: f64:\n    Y[n] = X[n]\n")
     with pytest.raises(SpecError, match="numbers of 64 bits on a device"):
         emit(found.select(None), backend="tvm", dtype=None, static={}, device=Device("opencl"))
+    drawn = check("cascade c(X[N]) -> Y[N]:\n    Y[n] = X[n] + random(n)\n").select(None)
+    with pytest.raises(SpecError, match="random numbers, of integers of 64 bits, on a device"):
+        emit(drawn, backend="tvm", dtype=None, static={}, device=Device("opencl"))
     with pytest.raises(UsageError, match="no target is called 'opencl'; there are cuda:80"):
         emit(facts("causal"), backend="triton", dtype=None, static={}, device=Device("opencl"))
     with pytest.raises(UsageError, match="no target is called 'cuda:80'; there are llvm"):

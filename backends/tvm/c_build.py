@@ -99,6 +99,12 @@ _AROUND = """\
 #include <string.h>
 #define half _Float16
 static inline int64_t claim(int64_t *turns) { return (*turns)++; }
+static inline int64_t mixed(int64_t state, int64_t x) {
+  uint64_t z = ((uint64_t)state ^ (uint64_t)x) + 0x9E3779B97F4A7C15u;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+  return (int64_t)(z ^ z >> 31);
+}
 """
 
 _BITS = """\

@@ -17,11 +17,11 @@ from attnc.backends.tvm.memory import Tensor
 from attnc.backends.tvm.rounding import unrounded
 from attnc.backends.tvm.terms import DTYPES
 from attnc.ir import printer
-from attnc.ir.expr import Expr, Value
+from attnc.ir.expr import Apply, Expr, Value
 from attnc.ir.tiles import Kernel, Plan
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.types import Kind
-from attnc.ir.walk import subexpressions
+from attnc.ir.walk import subexpressions as parts
 
 WIDE: Final = ("opencl", "cuda")
 """Targets that have floats of 64 bits, for what is computed."""
@@ -52,6 +52,9 @@ class DevicePrinted(Printed):
 
 def device_printed(plan: Plan, kernel: Kernel, function: str, target: str) -> DevicePrinted:
     """The text of a kernel, which a Python function of that name builds."""
+    for node in (n for s in statements(kernel.body) for e in expressions(s) for n in parts(e)):
+        if isinstance(node, Apply) and node.function == "random":
+            raise NotPrinted("random numbers, of integers of 64 bits, on a device", node)
     scope = device_scope(plan, unrounded(kernel))
     return DeviceKernelText(scope, function, target).device()
 
@@ -115,7 +118,7 @@ class DeviceKernelText(KernelText):
         types = self.scope.types()
         for item in statements(self.scope.kernel.body):
             for expr in expressions(item):
-                for node in subexpressions(expr):
+                for node in parts(expr):
                     if types(node).kind is Kind.F64 and node.span.end:
                         return node
         return None

@@ -86,6 +86,8 @@ class KernelText:
         imported = "_native(FLOAT, LANES)"
         if any("_turn(" in line or "_turn_back(" in line for line in body.lines):
             imported += " + _native_turn(FLOAT, LANES)"
+        if any("_mixed(" in line for line in body.lines):
+            imported += " + _native_mixed()"
         if scope.pairs:
             imported += f" + _native_pairs({' or '.join(scope.pairs.values())}, LANES)"
         inner += [f'T.attr(T.int32(0), "pragma_import_llvm", {imported})']

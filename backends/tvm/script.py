@@ -168,7 +168,9 @@ def _where(condition, a, b):
 
 
 def _alike(a, b):
-    """Two operands in one type."""
+    """Two operands in one type; of two that are known now, integers have 64 bits."""
+    if not isinstance(a, tvm.ir.Expr) and not isinstance(b, tvm.ir.Expr):
+        a = tvm.tirx.const(a, "int64" if type(a) is int else None)
     if not isinstance(a, tvm.ir.Expr):
         return tvm.tirx.const(a, _kind(b)), b
     if not isinstance(b, tvm.ir.Expr):
@@ -182,7 +184,7 @@ def _alike(a, b):
 
 def _differ(a, b):
     """Whether one of two conditions holds alone."""
-    return T.Cast("int32", a) != T.Cast("int32", b)
+    return tvm.tirx.NE(T.Cast("int32", a), T.Cast("int32", b))
 
 
 def _negative(x):
@@ -235,7 +237,7 @@ def _ahead(a, b):
 def _tied(a, b):
     """Whether no value comes before the other."""
     if not _kind(a).startswith("float"):
-        return a == b
+        return tvm.tirx.EQ(a, b)
     return T.Or(T.And(_nan(a), _nan(b)), a == b)
 
 
@@ -639,24 +641,36 @@ def _round(x):
 
 def _seed():
     """Where a chain of random bits begins."""
-    return T.Cast("int64", -7046029254386353131)
+    return T.int64(0x9E3779B97F4A7C15 - 2**64)
 
 
 def _mixed(state, x):
     """One step of splitmix64 over 64 bits."""
+    return T.call_pure_extern("int64", "mixed", state, T.Cast("int64", x))
 
-    def number(n):
-        return T.Cast("uint64", T.Cast("int64", n - 2**64 if n >= 2**63 else n))
 
-    z = T.Cast("uint64", T.bitwise_xor(state, T.Cast("int64", x))) + number(0x9E3779B97F4A7C15)
-    z = T.bitwise_xor(z, T.shift_right(z, number(30))) * number(0xBF58476D1CE4E5B9)
-    z = T.bitwise_xor(z, T.shift_right(z, number(27))) * number(0x94D049BB133111EB)
-    return T.Cast("int64", T.bitwise_xor(z, T.shift_right(z, number(31))))
+def _native_mixed():
+    """Such a step: TVM's integers may not overflow."""
+    start, first, second = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+    return f"""define i64 @mixed(i64 %state, i64 %x) alwaysinline {{
+  %both = xor i64 %state, %x
+  %a = add i64 %both, {start - 2**64}
+  %a.high = lshr i64 %a, 30
+  %a.low = xor i64 %a, %a.high
+  %b = mul i64 %a.low, {first - 2**64}
+  %b.high = lshr i64 %b, 27
+  %b.low = xor i64 %b, %b.high
+  %c = mul i64 %b.low, {second - 2**64}
+  %c.high = lshr i64 %c, 31
+  %mixed = xor i64 %c, %c.high
+  ret i64 %mixed
+}}
+"""
 
 
 def _uniform(state):
     """24 bits as a number in [0, 1)."""
-    bits = T.shift_right(T.Cast("uint64", state), T.Cast("uint64", 40))
+    bits = T.bitwise_and(T.shift_right(state, T.int64(40)), T.int64(2**24 - 1))
     return T.Cast("float32", bits) * T.float32(1.0 / 16777216.0)
 
 
