@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.triton.terms import HELD, Held, Term
 from attnc.backends.triton.updates import updates
+from attnc.backends.tvm.lanes import is_scalar
 from attnc.backends.tvm.loops import room_type
 from attnc.backends.tvm.nests import Nest, as_fold, nests
 from attnc.backends.tvm.products import Products
@@ -33,7 +34,7 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_facts import loaded_types, tensor_sizes
-from attnc.ir.tiles_walk import ahead, in_full, in_turn, names
+from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names
 from attnc.ir.types import Kind
 
 
@@ -134,8 +135,10 @@ class Body(Products):
         sizes = ", ".join([scope.size_of(a) for a in rest] or ["1"])
         self.buffers[run] = f"{run} = T.alloc_buffer(({sizes},), {room_type(item.kind)})"
         element = f"{run}[{', '.join(map(scope.lane, rest)) or '0'}]"
+        start = len(self.lines)
+        vector = not any(is_scalar(e, self._is_laned) for e in expressions(item))
         with self.level():
-            self._loops(rest, vector=True)
+            self._loops(rest, vector=vector)
             self._assign(element, item.kind, self._identity(item.op, item.kind))
         with self.level():
             lane = scope.lane(over)
@@ -145,13 +148,14 @@ class Body(Products):
                 self.line(f"{lane}: T.let = {scope.size_of(over)} - 1 - {turn}")
             else:
                 self.opens(f"for {lane} in range({scope.size_of(over)}):")
-            self._loops(rest, vector=True)
+            self._loops(rest, vector=vector)
             here = self._truth(item.where)
             value = self._typed(item.value, item.kind)
             if not here.true:
                 value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
             self._assign(element, item.kind, self._combined(item.op, item.kind, element, value))
             self.line(f"{scope.element(item.target)} = {element}")
+        self._plain_with_places(start)
 
     def _topk(self, item: TopK) -> None:
         """Coordinates, the largest value first: for each place, the best behind the one before."""

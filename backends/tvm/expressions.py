@@ -15,6 +15,7 @@ from attnc.backends.tvm.terms import DTYPES
 from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Logical, Unary
 from attnc.ir.printer import AND, ATOM, COMPARE, NOT, OR, SIGN
 from attnc.ir.types import Kind
+from attnc.passes.tiling.linear import linear
 
 NAMES: Final = {
     "tl.where": "_where",
@@ -46,6 +47,10 @@ class LaneExpressions(Expressions):
         """The term of an expression."""
         if isinstance(expr, Int) and not fits((expr.value, expr.value)):
             return Term(f"T.int64({expr.value})", (), Held.I64)
+        if isinstance(expr, Binary) and expr.op == "-" and self.kind(expr).integral:
+            found = linear(expr, lambda e: not isinstance(e, Binary | Unary))
+            if not found.factors:  # `n - n`, by which TVM's arithmetic would divide
+                return super().__call__(Int(found.number))
         return super().__call__(expr)
 
     def held(self, term: Term, target: Held) -> Term:
@@ -56,7 +61,10 @@ class LaneExpressions(Expressions):
             if term.held is Held.BOOL and target is not Held.BOOL:
                 return replace(term, text=str(int(term.text == "True")), held=target)
             return replace(term, held=target)
-        return replace(term, text=f"T.Cast({DTYPES[target]}, {term.text})", held=target, level=ATOM)
+        text = f"T.Cast({DTYPES[target]}, {term.text})"
+        if term.held is Held.BOOL:  # on casts, and on vectors of them, TVM's arithmetic fails
+            text = f"_where({term.text}, T.Cast({DTYPES[target]}, 1), 0)"
+        return replace(term, text=text, held=target, level=ATOM)
 
     def convert(self, term: Term, kind: Kind) -> Term:
         """A term in what values of a kind are held in."""
@@ -145,7 +153,9 @@ class LaneExpressions(Expressions):
                 continue
             if left.literal and right.literal:
                 left = self.typed(left)
-            if left.held is Held.BOOL and right.held is Held.BOOL:
+            if left.held is Held.BOOL and right.held is Held.BOOL and op not in ("==", "!="):
+                left, right = (self.held(self.typed(t), Held.I32) for t in (left, right))
+            elif left.held is Held.BOOL and right.held is Held.BOOL:
                 differ = Term(f"_differ({left.text}, {right.text})", (), Held.BOOL)
                 parts.append(self._not(differ) if op == "==" else differ)
                 continue

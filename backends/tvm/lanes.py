@@ -56,9 +56,13 @@ class Lanes(Loops):
         if len(self.lines) == first:  # all of it is where it shall be
             del self.lines[heads:]
         scope.numbers.clear()
-        lines = self.lines[heads:]
+        self._plain_with_places(heads)
+
+    def _plain_with_places(self, start: int) -> None:
+        """Makes no vectors of the loops from a line on, if a number there is kept in a place."""
+        lines = self.lines[start:]
         if any(PLACES.search(line) for line in lines):
-            self.lines[heads:] = [line.replace("in _each(", "in range(") for line in lines]
+            self.lines[start:] = [line.replace("in _each(", "in range(") for line in lines]
 
     def _is_plain(self, nest: Nest) -> bool:
         """Whether loops over lanes are no vectors."""

@@ -127,8 +127,7 @@ class _Settler:
             item = replace(item, condition=self._of_kind(item.condition, frozenset()))
             return self._inside(item)[0]
         ranges = tuple(map(self._range, item.ranges))
-        given = [self._of_kind(g, self._exist(self.context.varies(g))) for g in item.given]
-        item = replace(item, ranges=ranges, given=tuple(g for g in given if g != TRUE))
+        item = replace(item, ranges=ranges)
         before = self.around, self.looped
         rounds = frozenset(in_program(self.kernel.axis(item.axis), ranges)) - self.around
         self.around, self.rounds[item.axis], self.looped = self.around | rounds, rounds, True
@@ -150,6 +149,7 @@ class _Settler:
         while True:
             self.true = before | flags
             body = self._body(item.body)
+            settled_ = self._with_given(item)
             carries = tuple(
                 replace(c, next=self._of_kind(c.next, self._exist(frozenset(c.axes))))
                 for c in item.carries
@@ -157,8 +157,15 @@ class _Settler:
             true = {c.name for c in carries if self._is_true(c.next)}
             if flags <= true:
                 self.true = before | flags
-                return replace(item, body=body, carries=carries), true
+                return replace(settled_, body=body, carries=carries), true
             flags &= true
+
+    def _with_given(self, item: _Block) -> _Block:
+        """A loop with what its full ranges are told settled, which is told of tiles inside."""
+        if isinstance(item, If):
+            return item
+        given = (self._of_kind(g, self._exist(self.context.varies(g))) for g in item.given)
+        return replace(item, given=tuple(g for g in given if g != TRUE))
 
     def _range(self, item: Range) -> Range:
         low, high, step = (self._of_kind(e, frozenset()) for e in (item.low, item.high, item.step))
