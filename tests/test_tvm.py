@@ -106,6 +106,32 @@ def test_random_numbers() -> None:
         np.testing.assert_array_equal(function_of(text, f"drawn {target}")(*arrays), expected)
 
 
+WRONG_ONCE = (
+    "Y[n] = 1 + X[n,0] * 0 where (X[n,0] >= X[n,0]) < (X[n,1] > n)",
+    "Y[n] = f64(sum[m](cumprod[m](I[n,m] % 3)))",
+    "Y[n] = sqrt(f64(argmax[m](m)))",
+    "Y[n] = X[n,0] where ~(false | true)",
+    "Y[-1] = 0.5\n    Y[n] = 0.5 * Y[n - 1] + X[n,n - n]",
+    "Y[n] = f64(sum[m](i64(X[n,m] <= 0)))",
+    "Y[n] = X[n,0] where not ((n < w) ^ flag) != (X[n,0] < 1)",
+)
+"""Conditions that are ordered, or numbers; integers in vectors; places that cancel."""
+
+
+def test_what_was_wrong_once() -> None:
+    """Small cascades in tiles of two, so that loops go round: what they say."""
+    rng = np.random.default_rng(0)
+    inputs = {"X": rng.standard_normal((5, 6)), "I": rng.integers(-4, 5, (5, 6))}
+    head = (
+        "cascade c(X[N,M]: f64, I[N,M]: i64, w: int = 5, flag: bool = true) -> Y[N]: f64 empty -1:"
+    )
+    for body in WRONG_ONCE:
+        text = f"{head}\n    {body}\n"
+        (expected,) = outputs(written(attnc.check(text).select(), inputs, {}))
+        (found,) = built(attnc.check(text).select())(inputs, {}, tile=2)
+        np.testing.assert_allclose(found, expected, 1e-6, 1e-6, err_msg=body)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout: str) -> None:
     """Any strides: the results are those of the same elements in order, bit for bit."""

@@ -72,6 +72,8 @@ class Host:
                 return self.name(name), atom
             case Unary(op="not", operand=operand):
                 return f"not {self(operand, NOT)}", NOT
+            case Unary(op="~", operand=operand):
+                return f"_inverse({self(operand)})", atom
             case Unary(op=op, operand=operand):
                 return f"{op}{self(operand, SIGN)}", SIGN
             case Binary(op="/", left=left, right=right) if not _never_zero(right):

@@ -196,6 +196,11 @@ def _quotient(a, b):
     return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
 
+def _inverse(a):
+    """The bits of an integer turned, or a truth."""
+    return not a if isinstance(a, bool) else ~a
+
+
 def _strides(tensor, factors=(16, 8, 4, 2)):
     """A common factor of a tensor's strides, 16 at most; strides by it, and the last one as is."""
     steps = [s if n > 1 else 0 for s, n in zip(tensor.stride(), tensor.shape)]

@@ -190,14 +190,11 @@ class DeviceBody(Body):
                     assert isinstance(item, Fold)
                     self._begin(item)
                 self._serial(scope.dimensions(first.over))
-            local: list[str] = []
+            numbers = self._numbers(items, inside)
             for item in items:
-                alone = isinstance(item, Map) and item.target not in self._aliases
-                alone = alone and inside[item.target] == self.uses[item.target] > 0
-                self._lane(item, local=alone, vector=True)
-                local += [item.target] * alone
+                self._lane(item, local=item.target in numbers, vector=True)
             self.depth = before
-            for name in local:
+            for name in numbers:
                 written.remove(name)
                 scope.touched.pop(name, None)
         scope.numbers.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,14 +49,40 @@ class Lanes(Loops):
         with self.level():
             self._loops(nest.loops, vector=not plain)
             first = len(self.lines)
+            numbers = self._numbers(nest.items, inside)
             for item in nest.items:
-                local = isinstance(item, Map) and item.target not in self._aliases
-                local = local and inside[item.target] == self.uses[item.target] > 0
-                self._lane(item, local=local, vector=not plain)
+                self._lane(item, local=item.target in numbers, vector=not plain)
         if len(self.lines) == first:  # all of it is where it shall be
             del self.lines[heads:]
         scope.numbers.clear()
         self._plain_with_places(heads)
+
+    def _numbers(
+        self, items: Sequence[Load | Map | Fold], inside: Mapping[str, int]
+    ) -> frozenset[str]:
+        """The maps that are no more than a number in the loops of some statements, as no others
+        read them; `inside`: how often these do.
+
+        A truth is written out where it is read. It is none of them if what it is made of changes
+        until then.
+        """
+        scope, found, made = self.scope, set[str](), dict[str, set[str]]()
+        for place, item in enumerate(items):
+            if not isinstance(item, Map) or item.target in self._aliases:
+                continue
+            if not inside[item.target] == self.uses[item.target] > 0:
+                continue
+            if item.kind is Kind.BOOL:
+                own = names(item.value)
+                of = {scope.buffer(n) for n in own if n in scope.layouts}
+                of = of.union(*(made.get(n, set()) for n in own))
+                later = [items[i] for i in range(place + 1, len(items))]
+                last = max(i for i, x in enumerate(later) if item.target in names(*expressions(x)))
+                if of & {scope.buffer(x.target) for x in later[:last]}:
+                    continue
+                made[item.target] = of
+            found.add(item.target)
+        return frozenset(found)
 
     def _plain_with_places(self, start: int) -> None:
         """Makes no vectors of the loops from a line on, if a number there is kept in a place."""

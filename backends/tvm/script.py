@@ -184,7 +184,8 @@ def _alike(a, b):
 
 def _differ(a, b):
     """Whether one of two conditions holds alone."""
-    return tvm.tirx.NE(T.Cast("int32", a), T.Cast("int32", b))
+    a, b = (T.Select(x, T.int32(1), T.int32(0)) for x in (a, b))
+    return tvm.tirx.NE(a, b)
 
 
 def _negative(x):
