@@ -109,7 +109,7 @@ def test_random_numbers() -> None:
 WRONG_ONCE = (
     "Y[n] = 1 + X[n,0] * 0 where (X[n,0] >= X[n,0]) < (X[n,1] > n)",
     "Y[n] = f64(sum[m](cumprod[m](I[n,m] % 3)))",
-    "Y[n] = sqrt(f64(argmax[m](m)))",
+    "Y[n] = f64(argmax[f](f * n))",
     "Y[n] = X[n,0] where ~(false | true)",
     "Y[-1] = 0.5\n    Y[n] = 0.5 * Y[n - 1] + X[n,n - n]",
     "Y[n] = f64(sum[m](i64(X[n,m] <= 0)))",
@@ -122,9 +122,9 @@ def test_what_was_wrong_once() -> None:
     """Small cascades in tiles of two, so that loops go round: what they say."""
     rng = np.random.default_rng(0)
     inputs = {"X": rng.standard_normal((5, 6)), "I": rng.integers(-4, 5, (5, 6))}
-    head = (
-        "cascade c(X[N,M]: f64, I[N,M]: i64, w: int = 5, flag: bool = true) -> Y[N]: f64 empty -1:"
-    )
+    inputs["A"] = np.zeros((6, 5))
+    head = "cascade c(X[N,M]: f64, I[N,M]: i64, A[F,N]: f64, w: int = 5, flag: bool = true)"
+    head += " -> Y[N]: f64 empty -1:"
     for body in WRONG_ONCE:
         text = f"{head}\n    {body}\n"
         (expected,) = outputs(written(attnc.check(text).select(), inputs, {}))
