@@ -18,6 +18,7 @@ from attnc.backends.triton.disassembly import matrix, widths
 from attnc.backends.triton.inspect import TARGETS, Launch, Report
 from tests import compiled, examples
 from tests.compiled import key, launches, meta, module, text_of, tiles
+from tests.test_gallery import facts
 
 pytestmark = compiled.COMPILED
 
@@ -53,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def called(name: str, head: int, target: str, text: str | None = None) -> list[Launch]:
-    cascade = compiled.facts(name).cascade
+    cascade = facts(name).cascade
     required = {
         p.name: 4 if p.type == "int" else 0.5 for p in cascade.parameters if p.default is None
     }

@@ -22,6 +22,7 @@ from attnc.ir.tiles_verify import verify
 from attnc.ir.tiles_walk import conjuncts, statements
 from attnc.modules import function_of
 from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.proofs import Proofs
 from attnc.passes.tiling.settled import settled
 from tests import interpreted, test_plans
 from tests.interpreted import INTERPRETER, Failed, Forced
@@ -278,7 +279,7 @@ def test_a_loop_may_have_no_round(chosen: bool) -> None:
     """That a range has a tile says nothing where rounds are left out."""
     plan = read(SEEN if chosen else SEEN.replace(" where 3 <= high(n)", ""))
     (kernel_,) = plan.kernels
-    known = known_of(plan, Context(plan, kernel_).facts.values)
+    known = Proofs(known_of(plan, Context(plan, kernel_).facts.values))
     (store,) = (s for s in settled(plan, kernel_, known, frozenset()).body if isinstance(s, Store))
     assert store.where == (Name("any") if chosen else Bool(True))
 
@@ -288,7 +289,7 @@ def test_lanes_are_tested_whatever_the_ranges_are() -> None:
     text = test_plans.written("window_sinks").replace("let z: i64 = min(", "let z: i64 = -N + min(")
     plan = parse(Source("a plan", text))
     (kernel_,) = plan.kernels
-    known = known_of(plan, Context(plan, kernel_).facts.values)
+    known = Proofs(known_of(plan, Context(plan, kernel_).facts.values))
     found = statements(settled(plan, kernel_, known, frozenset()).body)
     streamed = [s for s in found if isinstance(s, Load) and "n" in s.axes]
     test = Compare(("<",), (Var("n"), Value("N")))

@@ -154,7 +154,7 @@ def test_what_no_programs_share_is_looked_at_by_each(name: str) -> None:
 
 
 def test_backends_that_take_no_lists_look_in_each_round() -> None:
-    plan, _ = explained(facts(SHARED["mask"]), lists=False)
+    plan = explained(facts(SHARED["mask"]), lists=False).plan
     assert [k.name for k in plan.kernels] == ["k0"]
     text = emit(facts(SHARED["mask"]), backend="tvm", dtype=None, static={}, device=Device())
     assert "n_list" not in text
