@@ -122,11 +122,9 @@ def imports_kept() -> Iterator[None]:
         yield
     finally:
         sys.path[:] = path
-        here = str(Path.cwd())
         for name in {*sys.modules} - known:
-            if str(Path(getattr(sys.modules[name], "__file__", None) or "/").resolve()).startswith(
-                here
-            ):
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).resolve().parent == Path.cwd():
                 del sys.modules[name]
 
 
