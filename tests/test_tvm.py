@@ -110,6 +110,7 @@ WRONG_ONCE = (
     "Y[n] = 1 + X[n,0] * 0 where (X[n,0] >= X[n,0]) < (X[n,1] > n)",
     "Y[n] = f64(sum[m](cumprod[m](I[n,m] % 3)))",
     "Y[n] = f64(argmax[f](f * n))",
+    "Y[n] = min((n * N) * b, X[n,0])",
     "Y[n] = X[n,0] where ~(false | true)",
     "Y[-1] = 0.5\n    Y[n] = 0.5 * Y[n - 1] + X[n,n - n]",
     "Y[n] = f64(sum[m](i64(X[n,m] <= 0)))",
@@ -123,8 +124,8 @@ def test_what_was_wrong_once() -> None:
     rng = np.random.default_rng(0)
     inputs = {"X": rng.standard_normal((5, 6)), "I": rng.integers(-4, 5, (5, 6))}
     inputs["A"] = np.zeros((6, 5))
-    head = "cascade c(X[N,M]: f64, I[N,M]: i64, A[F,N]: f64, w: int = 5, flag: bool = true)"
-    head += " -> Y[N]: f64 empty -1:"
+    head = "cascade c(X[N,M]: f64, I[N,M]: i64, A[F,N]: f64, w: int = 5, b: float = -0.5,"
+    head += " flag: bool = true) -> Y[N]: f64 empty -1:"
     for body in WRONG_ONCE:
         text = f"{head}\n    {body}\n"
         (expected,) = outputs(written(attnc.check(text).select(), inputs, {}))

@@ -15,6 +15,11 @@ def _fence():
     return T.call_extern("int32", "fence")
 
 
+def _as_float(x, dtype):
+    """An integer as a float."""
+    return T.Cast(dtype, x)
+
+
 def _where(condition, a, b):
     """`a` where a condition holds, else `b`; numbers take the type of what they stand beside."""
     if isinstance(condition, bool):

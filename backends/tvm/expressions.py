@@ -27,6 +27,7 @@ NAMES: Final = {
 """What functions of several operands are called here."""
 
 LONG: Final = (Held.INT, Held.I64)
+FLOATS: Final = (Held.FLOAT, Held.F32, Held.F64)
 
 
 @dataclass
@@ -62,6 +63,8 @@ class LaneExpressions(Expressions):
                 return replace(term, text=str(int(term.text == "True")), held=target)
             return replace(term, held=target)
         text = f"T.Cast({DTYPES[target]}, {term.text})"
+        if term.held in INTEGERS and target in FLOATS:
+            text = f"_as_float({term.text}, {DTYPES[target]})"
         if term.held is Held.BOOL:  # on casts, and on vectors of them, TVM's arithmetic fails
             text = f"_where({term.text}, T.Cast({DTYPES[target]}, 1), 0)"
         return replace(term, text=text, held=target, level=ATOM)

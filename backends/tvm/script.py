@@ -154,6 +154,11 @@ def _sealed(x):
     return T.reinterpret(_kind(x), T.reinterpret(_kind(x).replace("float", "int"), x))
 
 
+def _as_float(x, dtype):
+    """An integer as a float."""
+    return _sealed(T.Cast(dtype, x))
+
+
 def _select(condition, a, b):
     """A choice."""
     return _sealed(T.Select(condition, a, b))
