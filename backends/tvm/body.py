@@ -149,10 +149,7 @@ class Body(Products):
             else:
                 self.opens(f"for {lane} in range({scope.size_of(over)}):")
             self._loops(rest, vector=vector)
-            here = self._truth(item.where)
-            value = self._typed(item.value, item.kind)
-            if not here.true:
-                value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
+            value = self._taken_in(item)
             self._assign(element, item.kind, self._combined(item.op, item.kind, element, value))
             self.line(f"{scope.element(item.target)} = {element}")
         self._plain_with_places(start)

@@ -349,10 +349,7 @@ class DeviceBody(Body):
                 self.line(f"{lane}: T.let = {size} - 1 - {turn}")
             else:
                 self._serial((over,))
-            here = self._truth(item.where)
-            value = self._typed(item.value, item.kind)
-            if not here.true:
-                value = f"_where({here.text}, {value}, {self._identity(item.op, item.kind)})"
+            value = self._taken_in(item)
             value = self._combined(item.op, item.kind, f"{run}[0]", value)
             self._assign(f"{run}[0]", item.kind, value)
             self.line(f"{scope.element(item.target)} = {run}[0]")

@@ -15,13 +15,15 @@ from attnc.backends.tvm.nests import Nest, nests
 from attnc.backends.tvm.scope import is_divided
 from attnc.backends.tvm.terms import DTYPES, KEPT
 from attnc.ir.expr import Apply, Binary, Expr, Int
-from attnc.ir.printer import AND
-from attnc.ir.tiles import Fold, Load, Map
+from attnc.ir.printer import AND, OR, PRODUCT, SUM
+from attnc.ir.tiles import Fold, Load, Map, Scan
 from attnc.ir.tiles_walk import expressions, names
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 
 IDENTITIES: Final = {"sum": "0", "prod": "1", "any": "False", "all": "True"}
+BESIDE: Final = {"sum": SUM + 1, "prod": PRODUCT + 1, "any": OR}
+"""How closely what stands behind an operator must bind."""
 PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
 """Helpers that keep numbers in places of their own, of which there are no vectors."""
 SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
@@ -183,18 +185,24 @@ class Lanes(Loops):
         return f"T.if_then_else({mask.text}, {text}, {fill})"
 
     def _accumulate(self, item: Fold) -> None:
-        here = self._truth(item.where)
         if item.op in ("argmax", "argmin"):
-            self._extreme(item, here)
+            self._extreme(item, self._truth(item.where))
             return
-        element = self._sum_of(item)
-        value = self._typed(item.value, item.kind)
-        if not here.true:
-            identity = self._identity(item.op, item.kind)
-            value = f"_where({here.text}, {value}, {identity})"
+        element, value = self._sum_of(item), self._taken_in(item)
         self._assign(
             element, item.kind, self._combined(item.op, item.kind, element, value, item.target)
         )
+
+    def _taken_in(self, item: Fold | Scan) -> str:
+        """What a lane adds to a fold or a scan, as it stands beside the operator."""
+        here = self._truth(item.where)
+        if not here.true:
+            value, identity = self._typed(item.value, item.kind), self._identity(item.op, item.kind)
+            return f"_where({here.text}, {value}, {identity})"
+        term = self.expression.held(self._value(item.value, item.kind), HELD[item.kind])
+        text = self.expression.as_tensor(term)
+        tight = term.literal or term.level >= BESIDE.get(item.op, 0)
+        return text if tight else f"({text})"
 
     def _sum_of(self, item: Fold) -> str:
         """Where a fold is added up."""
