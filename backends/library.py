@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -20,7 +20,7 @@ class _Helper:
     """The words in it: names of helpers are in no comment without need."""
 
 
-@lru_cache(maxsize=8)
+@cache
 def _helpers(package: str, file: str) -> dict[str, _Helper]:
     source = resources.files(package).joinpath(file).read_text(encoding="utf-8")
     lines = source.splitlines()
@@ -34,8 +34,7 @@ def _helpers(package: str, file: str) -> dict[str, _Helper]:
                 pass
             case _:
                 continue
-        text = "\n".join(lines[first - 1 : node.end_lineno])
-        found[name] = _Helper(text, frozenset(WORD.findall(text)) - {name})
+        found[name] = _helper(name, "\n".join(lines[first - 1 : node.end_lineno]))
     return found
 
 
@@ -49,23 +48,29 @@ DEFINED: Final = re.compile(r"^(?:def )?(\w+)", re.MULTILINE)
 def helpers(package: str, file: str, text: str) -> tuple[str, ...]:
     """The texts of the helpers that `text` needs, in the order of a file of a package."""
     known = _helpers(package, file)
-    wanted: set[str] = set()
-    stack = [name for name in set(HELPER.findall(text)) if name in known]
-    while stack:
-        name = stack.pop()
-        if name not in wanted:
-            wanted.add(name)
-            stack.extend(n for n in known[name].uses if n in known)
-    return tuple(h.text for name, h in known.items() if name in wanted and name != "_KERNEL")
+    wanted = _wanted(known, HELPER.findall(text)) - {"_KERNEL"}
+    return tuple(h.text for name, h in known.items() if name in wanted)
 
 
 def needed(found: Iterable[str], *texts: str) -> tuple[str, ...]:
     """Of some helpers those that texts need, and those that these need, in their order."""
-    known = {name: h for h in found for name in DEFINED.findall(h)[:1]}
+    known = {name: _helper(name, h) for h in found for name in DEFINED.findall(h)[:1]}
+    wanted = _wanted(known, (word for text in texts for word in WORD.findall(text)))
+    return tuple(h.text for name, h in known.items() if name in wanted)
+
+
+def _wanted(known: Mapping[str, _Helper], words: Iterable[str]) -> set[str]:
+    """The helpers that are among some words, and those that these use."""
     wanted: set[str] = set()
-    stack = list(texts)
+    stack = list(words)
     while stack:
-        more = known.keys() & set(re.findall(r"\w+", stack.pop())) - wanted
-        wanted |= more
-        stack.extend(known[name] for name in more)
-    return tuple(h for name, h in known.items() if name in wanted)
+        name = stack.pop()
+        if name in known and name not in wanted:
+            wanted.add(name)
+            stack.extend(known[name].uses)
+    return wanted
+
+
+def _helper(name: str, text: str) -> _Helper:
+    """A helper, from its text."""
+    return _Helper(text, frozenset(WORD.findall(text)) - {name})

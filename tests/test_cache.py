@@ -412,10 +412,11 @@ def test_many_processes_share_a_folder(tmp_path: Path) -> None:
     while any(p.is_alive() for p in processes):
         found = store.get(KEY)
         assert found is None or found == found[:4] * 20_000
-        looks, hits = looks + 1, hits + (found is not None)
+        hits += found is not None
+        looks += hits > 0  # from when a writer has begun
     assert [p.exitcode for p in processes] == [0] * WRITERS
     assert looks > 10
-    assert hits > looks // 10  # writers may wait for a core while this one looks
+    assert hits > looks // 2
     assert not list(store.folder.glob("*.tmp"))
     assert size(store) <= store.total * 5 // 4
 
