@@ -1047,33 +1047,29 @@ def _high(rows):
 def _inner(c, a, b, rows, columns, inner, lanes, dtype, begin):
     """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b(j, k)`, vectors going along `k`.
 
-    As many sums are kept in registers as a vector has lanes; what their lanes are together makes
-    one vector.
+    As many sums have names as a vector has lanes, and so are in registers; what their lanes are
+    together makes one vector.
     """
     high = _high(rows)
     wide = next(w for w in (16, 8, 4, 2, 1) if w * high <= max(lanes, high) and columns % w == 0)
     zero = T.broadcast(T.Cast(dtype, 0), lanes)
     with T.serial(rows // high) as row, T.serial(columns // wide) as column:
         i, j = row * high, column * wide
-        held = _held(high * wide, 1, lanes, dtype)
+        sums = [zero] * (high * wide)
         for part in range(inner // lanes):
             k = T.ramp(part * lanes, 1, lanes)
             x = [T.bind(a(i + r, k)) for r in range(high)]
             for w in range(wide):
                 y = T.bind(b(j + w, k))
                 for r in range(high):
-                    one = held[r * wide + w]
-                    _keep(one, 0, x[r] * y + _nth(one, 0, lanes) if part else x[r] * y, lanes)
+                    at = r * wide + w
+                    sums[at] = T.bind(x[r] * y + sums[at] if part else x[r] * y)
         (found,) = _held(1, -(-high * wide // lanes), lanes, dtype)
-        if inner >= lanes:
-            sums = [_nth(one, 0, lanes) for one in held]
-            for first in range(0, high * wide, lanes):
-                some = [*sums[first : first + lanes], *[zero] * (first + lanes - high * wide)]
+        with T.unroll(1) as start:  # see `_every`
+            for v in range(-(-high * wide // lanes)):
+                some = [*sums[v * lanes : (v + 1) * lanes], *[zero] * lanes][:lanes]
                 total = T.call_extern(f"{dtype}x{lanes}", "sums", *some)
-                T.buffer_store(found, total, [T.ramp(first, 1, lanes)])
-        else:
-            for first in range(0, high * wide, lanes):
-                T.buffer_store(found, zero, [T.ramp(first, 1, lanes)])
+                _keep(found, start + v, total if inner >= lanes else zero, lanes)
         for r in range(high):
             x = found[_ramp(r * wide, wide)]
             if begin is not None:
@@ -1097,20 +1093,24 @@ def _outer(c, a, b, rows, columns, inner, lanes, dtype, begin):
             size = min(most, columns - j)
             parts = [(p, min(lanes, size - p)) for p in range(0, size, lanes)]
             held = [T.alloc_buffer((size,), dtype) for _ in range(high)]
-            for r, one in enumerate(held):
-                for p, width in parts:
-                    x = T.Cast(dtype, 0)
-                    x = T.broadcast(x, width) if width > 1 else x
-                    if begin is not None:
-                        x = begin(i + r, _ramp(j + p, width))
-                    T.buffer_store(one, x, [_ramp(p, width)])
-            with T.serial(inner) as k:
+            with T.unroll(1) as start:  # see `_every`
+                for r, one in enumerate(held):
+                    for p, width in parts:
+                        x = T.Cast(dtype, 0)
+                        x = T.broadcast(x, width) if width > 1 else x
+                        if begin is not None:
+                            x = begin(i + r, _ramp(j + p, width))
+                        T.buffer_store(one, x, [_ramp(start + p, width)])
+            with T.serial(inner) as k, T.unroll(1) as start:
                 y = [T.bind(b(k, _ramp(j + p, width))) for p, width in parts]
                 for r, one in enumerate(held):
                     x = T.bind(a(i + r, k))
                     for (p, width), z in zip(parts, y, strict=True):
                         of = T.broadcast(x, width) if width > 1 else x
-                        T.buffer_store(one, one[_ramp(p, width)] + of * z, [_ramp(p, width)])
-            for r, one in enumerate(held):
-                for p, width in parts:
-                    T.buffer_store(c, one[_ramp(p, width)], [i + r, _ramp(j + p, width)])
+                        place = _ramp(start + p, width)
+                        T.buffer_store(one, one[place] + of * z, [place])
+            with T.unroll(1) as start:
+                for r, one in enumerate(held):
+                    for p, width in parts:
+                        x = one[_ramp(start + p, width)]
+                        T.buffer_store(c, x, [i + r, _ramp(j + p, width)])
