@@ -39,8 +39,10 @@ class Built:
         function = function_of(self.text, f"{hash(self.text):x}")
         space = function.__globals__
         kept, chosen = space.get("_tile"), space.get("_few_rows")
+        many = space.get("_unless_many")
         if tile is not None and kept is not None:
             space["_tile"] = small(kept, tile)
+            space["_unless_many"] = lambda _: 1
             space["_crew"] = lambda kernel, _: kernel  # all threads, though there is little to do
         if few is not None and chosen is not None:
             space["_few_rows"] = lambda *_: few
@@ -49,7 +51,7 @@ class Built:
             found = function(*arguments, **parameters)
         finally:
             if kept is not None:
-                space["_tile"] = kept
+                space["_tile"], space["_unless_many"] = kept, many
             if chosen is not None:
                 space["_few_rows"] = chosen
         return found if isinstance(found, tuple) else (found,)

@@ -97,6 +97,21 @@ def test_lanes_that_no_row_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not np.allclose(told(first, lambda *a: last(*a) - 1), wanted, 1e-2, 1e-3)
 
 
+def test_products_are_not_computed_anew() -> None:
+    """Where each tile of an axis would compute the same products, there is one of up to 256."""
+    space = made("sigmoid", "tvm_once").__globals__
+    asked: list[tuple[int, int, int]] = []
+    tile = space["_tile"]
+    space["_tile"] = lambda *a: (asked.append(a), tile(*a))[1]
+    space["_built"] = lambda *_: lambda *_: None
+    for size in (72, 256, 300):
+        q, k, v = (np.zeros((4, 1, 40, n), "f4") for n in (8, 8, size))
+        asked.clear()
+        space["sigmoid"](q, k, v)
+        tiles = {a[0]: tile(*a) for a in asked}
+        assert tiles == {40: 64, size: size if size <= 256 else 64}
+
+
 def test_calls_are_cheap() -> None:
     """What a call runs of Python is counted, as time is not the same twice: 14 us at 120 calls.
 

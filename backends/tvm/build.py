@@ -126,6 +126,11 @@ def _few(size, lanes):
     return lanes if size * 4 > lanes else 1
 
 
+def _unless_many(size):
+    """The least tile along an axis if each tile computes the same anew: all of it, up to 256."""
+    return int(size) if size <= 256 else 1
+
+
 def _few_rows(rows, others, lanes):
     """Whether rows are few, so that vectors do not go along them, and what is streamed is taken in
     pieces; `others`: programs beside them. It is told by sizes alone, for the sake of bits."""

@@ -156,6 +156,8 @@ class Caller(Launcher):
                     else self._most(scope, axis)
                 )
                 least = f"_few({extent}, _lanes)" if rows else str(scope.least(axis))
+                if not rows and scope.repeats(axis):
+                    least = f"_unless_many({extent})"
                 text = f"_tile({extent}, {least}, {most})"
             lines.append(f"{name} = {text}")
         call = [f"_at({self.tensor(t.name)})" for t in kernel.tensors]

@@ -18,6 +18,7 @@ from attnc.ir.printer import COMPARE, SUM
 from attnc.ir.tiles import (
     Carry,
     Coord,
+    Dot,
     Fold,
     If,
     Kernel,
@@ -119,6 +120,11 @@ class LaneScope(KernelScope):
     def least(self, axis: str) -> int:
         """The least tile along an axis that is no vector."""
         return 1
+
+    def repeats(self, axis: str) -> bool:
+        """Whether each tile along an axis computes products anew that are the same for all."""
+        dots = [s for s in statements(self.kernel.body) if isinstance(s, Dot)]
+        return self.axis(axis).kind == "par" and any(axis not in (*d.axes, *d.over) for d in dots)
 
     def _vector(self) -> str | None:
         """The axis along which vectors go: that of most products, else of most tiles."""

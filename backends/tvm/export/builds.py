@@ -147,7 +147,11 @@ class Builder:
             lanes = self.lanes if axis == scope.vector else 1
             return int(_rules()._whole(size, lanes))
         least = scope.least(axis)
-        return max(least, 64 if size is None else int(_rules()._tile(size, least, 64)))
+        if size is None:
+            return max(least, 64)
+        if scope.repeats(axis):
+            least = int(_rules()._unless_many(size))
+        return int(_rules()._tile(size, least, 64))
 
     def _tiles(self, scope: LaneScope, rows: str) -> list[int]:
         """Tiles along rows: the one for a size that is known; else for many, some and few."""
