@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES, Pieces
+from attnc.backends import BACKENDS, DEVICES, LISTS, PIECES, TOLD, Pieces
 from attnc.backends.options import DTYPES, TARGETS, Options
 from attnc.collecting import uncollected
 from attnc.errors import Diagnostic, Report, Source, Span, SpecError, UsageError
@@ -237,10 +237,10 @@ def _for_device(
     try:
         exact, lists = device.nonfinite == "exact", backend in LISTS
         if plans is None:
-            plans = Plans(facts, device.sizes, exact, lists)
+            plans = Plans(facts, device.sizes, exact, lists, backend in TOLD)
         plan, notes, cut = plans.explained
         pieces: Pieces = None
-        if backend in PIECES and options.target in (None, "llvm", "c"):
+        if (backend, options.target) in PIECES:
             pieces = cut if later else plans.in_pieces
         return DEVICES[backend](plan, options, notes, pieces)
     except NotLowered as error:

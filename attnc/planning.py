@@ -22,6 +22,8 @@ from attnc.passes.tiling.pipeline import RANGED, for_devices
 POINTS: Final = 512
 """Points of a piece of a stream: so many that merging costs little beside them, and so few that
 threads have a piece each where streams are long. Tiles divide it."""
+TOLD: Final = "POINTS"
+"""What the number of these is called where it is told when kernels are to run."""
 
 
 class Explained(NamedTuple):
@@ -90,10 +92,18 @@ def explained(
 
 
 def in_pieces(
-    facts: Facts, sizes: Mapping[str, int] | None = None, *, exact: bool = False
+    facts: Facts,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    exact: bool = False,
+    told: bool = False,
 ) -> Plan | None:
-    """The plan for a device whose streams go in pieces, which others merge; None if none can."""
-    fused = fuse(algebra(facts, at_sizes(sizes or {})), sizes, points=POINTS)
+    """The plan for a device whose streams go in pieces, which others merge; None if none can.
+
+    `told`: the number of points of a piece is told when kernels are to run, else it is `POINTS`.
+    """
+    points = TOLD if told else POINTS
+    fused = fuse(algebra(facts, at_sizes(sizes or {})), sizes, points=points)
     if not fused.in_pieces:
         return None
     return tiling(fused.plan, for_devices(exact=exact, lists=False))
@@ -107,6 +117,7 @@ class Plans:
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
     exact: bool = False
     lists: bool = True
+    told: bool = False
 
     @cached_property
     def explained(self) -> Explained:
@@ -116,7 +127,7 @@ class Plans:
     @cached_property
     def in_pieces(self) -> Plan | None:
         """See `in_pieces`."""
-        return in_pieces(self.facts, self.sizes, exact=self.exact)
+        return in_pieces(self.facts, self.sizes, exact=self.exact, told=self.told)
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

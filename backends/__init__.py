@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attnc.backends.options import Options
+from attnc.backends.options import TARGETS, Options
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 
@@ -23,10 +23,10 @@ def _numpy(facts: Facts, options: Options) -> str:
     return emit(facts, options)
 
 
-def _triton(plan: Plan, options: Options, notes: str, _: Pieces) -> str:
+def _triton(plan: Plan, options: Options, notes: str, pieces: Pieces) -> str:
     from attnc.backends.triton.emit import emit_plan
 
-    return emit_plan(plan, options, notes)
+    return emit_plan(plan, options, notes, pieces)
 
 
 def _tvm(plan: Plan, options: Options, notes: str, pieces: Pieces) -> str:
@@ -41,8 +41,13 @@ BACKENDS: Final[Mapping[str, Emit]] = {"numpy": _numpy}
 DEVICES: Final[Mapping[str, EmitPlan]] = {"triton": _triton, "tvm": _tvm}
 """Those that print its plan."""
 
-PIECES: Final = frozenset(("tvm",))
-"""Those whose modules have kernels for few rows, which go through streams in pieces."""
+PIECES: Final = frozenset((*(("tvm", t) for t in (None, "llvm", "c")), ("triton", None))) | {
+    ("triton", target) for target in TARGETS["triton"]
+}
+"""Those, with their targets, whose modules have kernels that go through streams in pieces."""
+
+TOLD: Final = frozenset(("triton",))
+"""Those whose modules choose the points of a piece in each call."""
 
 LISTS: Final = frozenset(("triton",))
 """Those whose loops go through lists of tiles, which kernels before make."""

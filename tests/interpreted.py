@@ -119,6 +119,8 @@ class Forced:
     """Coordinates of 64 bits."""
     tile: int | None = None
     """Tiles of so many points along axes that are not held whole: more tiles, of fewer points."""
+    points: int | None = None
+    """Pieces of so many points where there are kernels for that; 0: the others."""
 
     def names(self, space: Mapping[str, Any]) -> dict[str, Any]:
         """Helpers of the module in place of its own."""
@@ -133,6 +135,8 @@ class Forced:
                 power(size, least) if most is None else power(size, 1, tile)
             )
             found["_fitting"] = lambda *_: 1
+        if self.points is not None and "_points" in space:
+            found["_points"] = lambda *_: self.points
         return found
 
 
@@ -247,13 +251,19 @@ class Interpreted:
         *,
         wide: bool = False,
         tile: int | None = None,
+        points: int | None = None,
     ) -> tuple[np.ndarray, ...]:
         """Its outputs."""
         values = inputs
         if isinstance(inputs, Mapping):
             values = [inputs[i.name] for i in self.facts.cascade.inputs]
         found: tuple[np.ndarray, ...] = INTERPRETER.ask(
-            __name__, "call", self.text, list(values), dict(parameters or {}), Forced(wide, tile)
+            __name__,
+            "call",
+            self.text,
+            list(values),
+            dict(parameters or {}),
+            Forced(wide, tile, points),
         )
         return found
 

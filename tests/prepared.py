@@ -14,7 +14,7 @@ from attnc.compilation import tiling
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 from attnc.passes.tiling.fuse import Fused
-from attnc.planning import for_device, planned
+from attnc.planning import for_device, in_pieces, planned
 
 
 @cache
@@ -47,5 +47,12 @@ def device_of(text: str) -> Plan:
 
 @cache
 def triton_of(text: str) -> str:
-    """The module of Triton, without what its head says of the plan."""
+    """The module of Triton, without what its head says of the plan, and without pieces."""
     return emit_plan(device_of(text), Options())
+
+
+@cache
+def pieces_of(text: str) -> str | None:
+    """The same with its streams in pieces, too; None if none can be."""
+    pieces = in_pieces(facts_of(text), told=True)
+    return None if pieces is None else emit_plan(device_of(text), Options(), "", pieces)

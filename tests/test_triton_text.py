@@ -16,7 +16,7 @@ from attnc.ir.tiles_walk import in_turn, statements
 from attnc.planning import for_device
 from tests import examples, golden
 from tests.kernel_text import loops, parsed, products, strides, unsafe
-from tests.prepared import device_of, triton_of
+from tests.prepared import device_of, pieces_of, triton_of
 from tests.test_gallery import facts
 
 THREE_PASSES = (
@@ -54,11 +54,13 @@ def test_texts(name: str, renew: bool) -> None:
 
 @pytest.mark.parametrize("name", ["causal", "packed_documents"])
 def test_what_is_emitted_is_such_a_text(name: str) -> None:
-    """But for its head, which says where the plan comes from."""
-    head, first, _ = text(name).partition("\n")
+    """But for its head, which says where the plan comes from, and with streams in pieces, too."""
+    both = pieces_of(examples.text(name))
+    assert both is not None
+    head, first, _ = both.partition("\n")
     found = api.emit(facts(name), backend="triton", dtype=None, static={})
     assert found.startswith(head + first)
-    assert found.partition('\n"""\n')[2] == text(name).partition('\n"""\n')[2] != ""
+    assert found.partition('\n"""\n')[2] == both.partition('\n"""\n')[2] != ""
 
 
 def test_no_orphans(renew: bool) -> None:

@@ -318,7 +318,8 @@ class Plan:
     `variables` are the rank variables that reductions in these bind, with their sizes. `given` are
     conditions over values: where one of them does not hold, no kernel runs, and every output is its
     empty value everywhere. So kernels take them to hold. `tiles` are sizes of tiles that kernels
-    share, each chosen for the last kernel with an axis that has it, before any kernel runs. Of the
+    share, each chosen for the last kernel with an axis that has it, before any kernel runs; and
+    sizes of pieces of a stream, which an axis has `ceildiv(N, size)` of: any size is right. Of the
     parameters in `bounded`, the nearest number of 40 bits counts: nothing tells the difference.
     """
 

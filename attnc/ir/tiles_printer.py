@@ -38,9 +38,9 @@ def plan(item: Plan) -> str:
     lines += [f"{INDENT}var {name} in {_text(size)}" for name, size in item.variables]
     lines += [f"{INDENT}let {x.name}: {x.kind} = {_text(x.value)}" for x in item.lets]
     lines += [f"{INDENT}require {_text(x)}" for x in item.requires]
+    lines += [f"{INDENT}tile {name}" for name in item.tiles]
     lines += [f"{INDENT}given {_text(x)}" for x in item.given]
     lines += [f"{INDENT}bound {name}" for name in item.bounded]
-    lines += [f"{INDENT}tile {name}" for name in item.tiles]
     for buffer in item.buffers:
         sizes = ",".join(map(_text, buffer.sizes))
         lines.append(f"{INDENT}buffer {buffer.name}[{sizes}]: {buffer.kind} {buffer.presence}")

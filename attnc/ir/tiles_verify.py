@@ -52,7 +52,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import PARAMETERS, loaded_types, tensor_sizes
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_prove import Prover, bare, numbered
-from attnc.ir.tiles_walk import ahead, conjuncts, expressions, names, statements
+from attnc.ir.tiles_walk import ahead, conjuncts, expressions, names, pieces_of, statements
 from attnc.ir.types import INDEX_INT, Kind, Origin, Type, join, number
 from attnc.ir.typing import IllTyped, Types
 from attnc.ir.walk import children, subexpressions
@@ -148,8 +148,12 @@ class _Plan:
             self._level1(Value(size) if isinstance(size, str) else size, "a size")
 
     def _tiles(self) -> None:
-        """The sizes of tiles that kernels share: each is that of some axis, and no other value."""
+        """The sizes of tiles that kernels share: each is that of some axis, and no other value.
+
+        So are sizes of pieces, which an axis counts.
+        """
         shared = {a.tile for k in self.plan.kernels for a in k.axes if a.kind in ("par", "stream")}
+        shared |= {piece.points for piece in pieces_of(self.plan)}
         for name in self.plan.tiles:
             if name in self.values or name in {p.name for p in self.plan.parameters}:
                 raise _WrongError(f"tile {name}: the name is taken")

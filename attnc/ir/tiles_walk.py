@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
-from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Var
+from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Value, Var
 from attnc.ir.tiles import (
     Axis,
     AxisKind,
@@ -124,6 +125,32 @@ def ahead(loop: Loop) -> int:
 def last_with(plan: Plan, tile: str) -> tuple[Kernel, Axis]:
     """The kernel for which a size of tiles is chosen that several share, and the axis."""
     return next((k, a) for k in reversed(plan.kernels) for a in k.axes if a.tile == tile)
+
+
+class Pieces(NamedTuple):
+    """A stream in pieces: the kernel that goes through them, its axis of pieces, and what is cut.
+
+    `points` names the value that tells how many points a piece has.
+    """
+
+    kernel: Kernel
+    axis: Axis
+    size: Expr
+    points: str
+
+
+def pieces_of(plan: Plan) -> Iterator[Pieces]:
+    """The streams that kernels go through in pieces of a size that is told to them."""
+    told = {*plan.tiles} - {a.tile for kernel in plan.kernels for a in kernel.axes}
+    for kernel in plan.kernels:
+        for axis in kernel.axes:
+            match axis:
+                case Axis(
+                    size=Apply(function="ceildiv", arguments=(size, Value(name=name))), kind="par"
+                ) if name in told:
+                    yield Pieces(kernel, axis, size, name)
+                case _:
+                    pass
 
 
 def in_full(loop: Loop) -> Loop:

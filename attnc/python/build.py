@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from attnc.backends import BACKENDS, LISTS
+from attnc.backends import BACKENDS, LISTS, TOLD
 from attnc.cache import key
 from attnc.collecting import uncollected
 from attnc.digest import compiler, store
@@ -170,8 +170,9 @@ class _Spec:
         """The plans of the one that is compiled."""
         from attnc.planning import Plans
 
-        lists = self.choices.backend in LISTS
-        return Plans(self.checked.select(self.choices.cascade), lists=lists)
+        backend = self.choices.backend
+        facts = self.checked.select(self.choices.cascade)
+        return Plans(facts, lists=backend in LISTS, told=backend in TOLD)
 
     @functools.cached_property
     def static(self) -> dict[str, Constant]:

@@ -68,11 +68,22 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_full import Full, Round
 from attnc.ir.tiles_known import known_of
-from attnc.ir.tiles_walk import ahead, in_full, in_turn, last_with, names, scanned, targets
+from attnc.ir.tiles_walk import (
+    ahead,
+    in_full,
+    in_turn,
+    last_with,
+    names,
+    pieces_of,
+    scanned,
+    targets,
+)
 from attnc.ir.types import Kind, Type
 
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DEFAULTS: Final = {"par": "16", "stream": "32", "step": "1", "whole": "None"}
+POINTS: Final = 64
+"""Points of a piece of a stream, where a plan leaves that to the call."""
 
 
 def emit_tiled(plan: Plan, options: Options) -> str:
@@ -281,9 +292,13 @@ class TiledFunction(Function):
 
     def _outputs(self) -> None:
         assert self.plan is not None
+        cut = {piece.points: piece.size for piece in pieces_of(self.plan)}
         for name in self.plan.tiles:
-            axis = last_with(self.plan, name)[1]
-            size = f'"{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]}'
+            if name in cut:
+                size = f'"{name.lower()}", {self._text(cut[name])}, {POINTS}'
+            else:
+                axis = last_with(self.plan, name)[1]
+                size = f'"{axis.name}", {self._text(axis.size)}, {DEFAULTS[axis.kind]}'
             self.lines.append(f"{self.value(name)} = _tile(_tiles, {size})")
         stored = (*(o.name for o in self.plan.outputs), *(b.name for b in self.plan.buffers))
         for name in dict.fromkeys(stored):

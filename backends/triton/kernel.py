@@ -16,7 +16,7 @@ from attnc.ir import printer
 from attnc.ir.expr import Expr
 from attnc.ir.printer import ATOM
 from attnc.ir.tiles import Kernel, Plan, Store
-from attnc.ir.tiles_walk import statements
+from attnc.ir.tiles_walk import pieces_of, statements
 from attnc.passes.tiling.context import Context
 
 
@@ -44,7 +44,8 @@ class Printed:
 def printed(plan: Plan, kernel: Kernel, function: str, precision: str = "ieee") -> Printed:
     """The text of a kernel; `precision` is that of products of f32 matrices."""
     context = Context(plan, kernel)
-    scope = KernelScope(plan, kernel, context, tiled(context), precision)
+    apart = frozenset(p.axis.name for p in pieces_of(plan) if p.kernel == kernel)
+    scope = KernelScope(plan, kernel, context, tiled(context, apart), precision)
     return KernelText(scope, function).printed()
 
 

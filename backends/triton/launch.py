@@ -28,7 +28,7 @@ from attnc.ir.facts import Facts
 from attnc.ir.printer import AND, PRODUCT
 from attnc.ir.tiles import Buffer, Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
-from attnc.ir.tiles_walk import last_with
+from attnc.ir.tiles_walk import last_with, pieces_of
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 
@@ -89,18 +89,18 @@ class Launcher:
             "",
             *laid_out(f"def _shapes({signature}):"),
             f'{INDENT}"""The shapes of the outputs, from those of the inputs."""',
-            *_body(shapes),
+            *body_of(shapes),
             "",
             "",
             *laid_out(f"def _check({signature}):"),
             f'{INDENT}"""What `_launch` takes: tensors that are checked, sizes and values."""',
-            *_body(checked),
-            *_body([f"return {tuple_of(handed)}"]),
+            *body_of(checked),
+            *body_of([f"return {tuple_of(handed)}"]),
             "",
             "",
             *laid_out(f"def _launch({', '.join(handed)}):"),
             f'{INDENT}"""Runs the kernels."""',
-            *_body(launched),
+            *body_of(launched),
         ]
 
     # Arguments
@@ -294,7 +294,8 @@ class Launcher:
 
     def _of_tiles(self, buffer: Buffer) -> bool:
         """Whether a buffer has a size that is made of those of tiles."""
-        return bool(_values(*buffer.sizes) & set(self.plan.tiles))
+        told = {piece.points for piece in pieces_of(self.plan)}
+        return bool(_values(*buffer.sizes) & (set(self.plan.tiles) - told))
 
     def _agreed(self, kernel: Printed, known: set[str]) -> list[str]:
         """The sizes of tiles that a kernel shares with later ones, as those need them."""
@@ -443,7 +444,8 @@ def filled_rows(texts: list[str]) -> list[str]:
     return rows
 
 
-def _body(lines: list[str]) -> list[str]:
+def body_of(lines: list[str]) -> list[str]:
+    """The lines of a function's body."""
     return [x for line in lines for x in laid_out(INDENT + line if line else "")]
 
 

@@ -251,6 +251,27 @@ def _target_of(device):
     return f"cuda:{major}{minor}"
 
 
+def _multiprocessors(device):
+    """How many programs a device runs side by side, at least."""
+    if device.type != "cuda":
+        return 132  # interpreted
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _points(device, programs, points, tile, beside=1):
+    """How many points of a stream a piece of it has; 0 where it had better be gone through whole.
+
+    That is where programs keep all of a device busy, or a stream is so short that merging costs
+    more than is saved. Tiles divide `tile`; `beside` is how much there is at each point.
+    """
+    side_by_side = _multiprocessors(device)
+    if not 0 < programs < side_by_side or points * beside <= 768:
+        return 0
+    found = max(-(-points * programs // (4 * side_by_side)), -(-256 // beside))
+    found = -(-found // tile) * tile
+    return found if 2 * found <= points else 0
+
+
 def _only(target, device):
     """The kind of device for which kernels were printed; it must be that of the call."""
     if device.type == "cuda" and _target_of(device) != target:

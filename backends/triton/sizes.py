@@ -9,6 +9,7 @@ from typing import Final
 from attnc.backends.triton.host import Host
 from attnc.backends.triton.kernel import Printed
 from attnc.backends.triton.model import COLUMNS, Shape
+from attnc.ir.tiles_walk import pieces_of
 
 CANDIDATES: Final = (
     "((128, 64, 4), (128, 64, 8), (64, 64, 4), (64, 64, 8), (64, 32, 4), (64, 32, 8), (32, 32, 4), "
@@ -43,7 +44,8 @@ class Sizes:
         lines.append(f"for _rows, _others, _warps in {CANDIDATES if free else SMALLEST}:")
         for axis in free:
             most = "_rows" if roles[axis] == "rows" else "_others"
-            lines.append(f"    {self.names[axis]} = _power({self._extent(axis)}, 16, {most})")
+            size = most if self._counts(axis) else f"_power({self._extent(axis)}, 16, {most})"
+            lines.append(f"    {self.names[axis]} = {size}")
         lines.append(f"    _live = {live}")
         lines.append(
             f"    _stages = _fitting(_target, _type, _rows, _warps, _live, {once}, {rounds})"
@@ -57,6 +59,12 @@ class Sizes:
         scope = self.kernel.scope
         whole = [a for a, role in self.kernel.model.roles.items() if role == "whole"]
         return ", ".join(f"{a}={self._extent(a)}" for a in whole if scope.is_tile(a))
+
+    def _counts(self, axis: str) -> bool:
+        """Whether an axis counts pieces: a tile of them is not cut, lest lengths compile anew."""
+        scope = self.kernel.scope
+        size = scope.axis(axis).size
+        return any(size == piece.axis.size for piece in pieces_of(scope.plan))
 
     def _extent(self, axis: str) -> str:
         return self.host(self.kernel.scope.axis(axis).size)

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from attnc.ir.cascade import Binding, Require
-from attnc.ir.expr import Expr, Int
+from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Buffer, Kernel, Let, Plan
+from attnc.ir.types import INDEX_INT
 from attnc.ir.walk import bound, subexpressions
 from attnc.passes.algebra.program import Names
 from attnc.passes.running.build import added
 from attnc.passes.running.derive import Refusal
 from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.groups import Group
-from attnc.passes.tiling.kernel import KernelBuilder
+from attnc.passes.tiling.kernel import PARTS, KernelBuilder
 from attnc.passes.tiling.loop import Late
 from attnc.passes.tiling.partition import Partition, partition
 from attnc.passes.tiling.split import Cut, can_split, in_length, in_number, split
@@ -51,13 +52,14 @@ def fuse(
     facts: Facts,
     sizes: Mapping[str, int] | None = None,
     pieces: Mapping[str, int] | None = None,
-    points: int | None = None,
+    points: int | str | None = None,
 ) -> Fused:
     """The plan of a cascade whose reductions are Einsums of their own.
 
     `sizes` are those at which costs are compared. A kernel that streams one of the variables in
     `pieces` goes through it in so many pieces, and another merges them; with `points`, so does each
-    that can be split, in pieces of so many points. Raises `NotLowered` for what tiles cannot do.
+    that can be split, in pieces of so many points. A name is that of a value of the plan, told when
+    kernels are to run; each kernel has its own. Raises `NotLowered` for what tiles cannot do.
     """
     late: list[Refusal] = []
     while True:
@@ -70,15 +72,23 @@ def fuse(
             late.append(Refusal(found.tensor, found.term, str(found)))
 
 
-def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int | None) -> Plan:
+def _plan(
+    facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int | str | None
+) -> Plan:
     cascade = facts.cascade
     names = Names(cascade)
     storage = _storage(facts, parts, names)
     kernels: list[Kernel] = []
     left: list[Buffer] = []
+    told: list[str] = []
     for i, group in enumerate(parts.groups):
+        number: Expr | None = Int(points) if isinstance(points, int) else None
+        if isinstance(points, str) and can_split(group):
+            told.append(names(points))
+            number = Value(told[-1])
+            facts = replace(facts, values={**facts.values, told[-1]: INDEX_INT})
         builder = KernelBuilder(facts, group, storage)
-        cut = _cut(facts, group, pieces, points)
+        cut = _cut(facts, group, pieces, number)
         if cut is None:
             kernels.append(builder.build(kernel_name(i)))
             continue
@@ -104,6 +114,7 @@ def _plan(facts: Facts, parts: Partition, pieces: Mapping[str, int], points: int
         (*buffers, *left),
         tuple(map(without_dead, kernels)),
         _bound(facts, (*(x.value for x in lets), *requires)),
+        tiles=tuple(told),
     )
 
 
@@ -112,7 +123,12 @@ def kernel_name(index: int) -> str:
     return f"k{index}"
 
 
-def _cut(facts: Facts, group: Group, pieces: Mapping[str, int], points: int | None) -> Cut | None:
+def parted(kernel: Kernel) -> str:
+    """The name of the kernel, where streams are gone through whole, that has these pieces."""
+    return kernel.name.removesuffix(PARTS)
+
+
+def _cut(facts: Facts, group: Group, pieces: Mapping[str, int], points: Expr | None) -> Cut | None:
     """How the stream of a group is cut, if it is."""
     if not can_split(group):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from attnc.ir.cascade import Constant, Einsum
 from attnc.ir.expr import Expr, Read, TopK, Var
@@ -20,6 +21,9 @@ from attnc.passes.tiling.presence import Valued
 from attnc.passes.tiling.recurrence import RecurrenceBuilder
 from attnc.passes.tiling.split import Split, partial_body
 from attnc.passes.tiling.steps import Steps
+
+PARTS: Final = "_parts"
+"""How the name of a kernel ends that goes through the pieces of a stream."""
 
 
 @dataclass
@@ -48,7 +52,7 @@ class KernelBuilder:
         partial.order = (found.piece, *(v for v in partial._order() if v != found.piece))
         scope = Scope(found.facts, partial.order, storage=self.storage)
         body, told = partial_body(found, scope)
-        first = Kernel(f"{name}_parts", partial._axes(), tuple(body))
+        first = Kernel(f"{name}{PARTS}", partial._axes(), tuple(body))
         self.facts = found.facts
         self.group = replace(self.group, over=(found.piece,))
         self.order = self._order()

@@ -32,7 +32,7 @@ class Cut:
     """How a stream is cut: into so many pieces of so many points, the last of which may be short.
 
     `solved`: loops go through all of the stream until predicates tell which part of it is theirs.
-    That takes points that are a number, and tells the tiles of a piece in which all lanes count.
+    That tells the tiles of a piece in which all lanes count.
     """
 
     number: Expr
@@ -45,9 +45,9 @@ def in_number(size: Expr, number: int) -> Cut:
     return Cut(Int(number), Apply("ceildiv", (size, Int(number))))
 
 
-def in_length(size: Expr, points: int) -> Cut:
-    """A stream in pieces of so many points."""
-    return Cut(Apply("ceildiv", (size, Int(points))), Int(points), solved=True)
+def in_length(size: Expr, points: Expr) -> Cut:
+    """A stream in pieces of so many points: a number, or a value that is at least 1."""
+    return Cut(Apply("ceildiv", (size, points)), points, solved=True)
 
 
 @dataclass(frozen=True)
