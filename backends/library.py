@@ -1,16 +1,29 @@
-"""The helpers of a file as text: those that an emitted module uses, and those that they use."""
+"""The helpers of files as text: those that an emitted module uses, and those that they use."""
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Final
 
 WORD: Final = re.compile(r"\b[A-Za-z_]\w*")
+
+HELPER: Final = re.compile(r"_[a-z]\w*|_[A-Z]+")
+"""Names of helpers; none of a spec begins with an underscore."""
+
+DEFINED: Final = re.compile(r"^(?:def )?(\w+)", re.MULTILINE)
+"""The name of a helper, where it is defined."""
+
+PART: Final = re.compile(
+    r"^(?:(?:@\w+(?:\.\w+)*(?:\(.*\))?\n)*def (\w+)\(|([A-Za-z_]\w*) = "
+    r"|\w+: .* = |(?:import|from|if|for|class) |# |\"\"\"\w)",
+    re.MULTILINE,
+)
+"""Where a part of a file begins: a function, an assignment, or what is no helper. In a text over
+several lines, none begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,42 +33,45 @@ class _Helper:
     """The words in it: names of helpers are in no comment without need."""
 
 
+_USES: Final[dict[str, frozenset[str]]] = {}
+"""The words of all helpers, by their texts."""
+
+
 @cache
 def _helpers(package: str, file: str) -> dict[str, _Helper]:
     source = resources.files(package).joinpath(file).read_text(encoding="utf-8")
-    lines = source.splitlines()
-    found = {}
-    for node in ast.parse(source).body:
-        first = node.lineno
-        match node:
-            case ast.FunctionDef(name=name, decorator_list=decorators):
-                first = min([first, *(d.lineno for d in decorators)])
-            case ast.Assign(targets=[ast.Name(id=name)]):
-                pass
-            case _:
-                continue
-        found[name] = _helper(name, "\n".join(lines[first - 1 : node.end_lineno]))
+    found = {name: _helper(name, text) for name, text in parts(source).items()}
+    _USES.update({h.text: h.uses | {name} for name, h in found.items()})
     return found
 
 
-HELPER: Final = re.compile(r"\b_[a-z]\w*|\b_[A-Z]+\b")
-"""Names of helpers; none of a spec begins with an underscore."""
+def parts(source: str) -> dict[str, str]:
+    """The functions and assignments of a file by their names, as texts, in order."""
+    begins = list(PART.finditer(source))
+    ends = [*(m.start() for m in begins[1:]), len(source)]
+    found = zip(begins, ends, strict=True)
+    return {m[1] or m[2]: source[m.start() : end].rstrip() for m, end in found if m[1] or m[2]}
 
-DEFINED: Final = re.compile(r"^(?:def )?(\w+)", re.MULTILINE)
-"""The name of a helper, where it is defined."""
+
+def words(*texts: str) -> frozenset[str]:
+    """The words in texts, of which some may be helpers."""
+    return frozenset[str]().union(*(_USES.get(t) or WORD.findall(t) for t in texts))
 
 
-def helpers(package: str, file: str, text: str) -> tuple[str, ...]:
-    """The texts of the helpers that `text` needs, in the order of a file of a package."""
-    known = _helpers(package, file)
-    wanted = _wanted(known, HELPER.findall(text)) - {"_KERNEL"}
+def helpers(package: str, files: str | tuple[str, ...], said: Collection[str]) -> tuple[str, ...]:
+    """The texts of the helpers that are among some words, and of those that they use, in the order
+    of files of a package."""
+    known: dict[str, _Helper] = {}
+    for file in (files,) if isinstance(files, str) else files:
+        known |= _helpers(package, file)
+    wanted = _wanted(known, filter(HELPER.fullmatch, said)) - {"_KERNEL"}
     return tuple(h.text for name, h in known.items() if name in wanted)
 
 
-def needed(found: Iterable[str], *texts: str) -> tuple[str, ...]:
-    """Of some helpers those that texts need, and those that these need, in their order."""
+def needed(found: Iterable[str], said: Collection[str]) -> tuple[str, ...]:
+    """Of some helpers those that are among some words, and those that these need, in order."""
     known = {name: _helper(name, h) for h in found for name in DEFINED.findall(h)[:1]}
-    wanted = _wanted(known, (word for text in texts for word in WORD.findall(text)))
+    wanted = _wanted(known, said)
     return tuple(h.text for name, h in known.items() if name in wanted)
 
 

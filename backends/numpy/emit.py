@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from attnc.backends.library import helpers
+from attnc.backends.library import helpers, words
 from attnc.backends.names import Names
 from attnc.backends.numpy.expressions import Expressions
 from attnc.backends.numpy.layout import (
@@ -126,7 +126,7 @@ class Function:
             self.names.of("value", name)
         text = "\n".join(self._definitions(function)) + "\n"
         parts = [self._title(), "", "import math", "", "import numpy as np"]
-        library = helpers("attnc.backends.numpy", "runtime.py", text)
+        library = helpers("attnc.backends.numpy", "runtime.py", words(text))
         if not any("math." in h for h in library):
             parts = [self._title(), "", "import numpy as np"]
         if any("_KERNEL" in h for h in library) or "_KERNEL" in text:

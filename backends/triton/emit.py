@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from attnc.backends.library import helpers
+from attnc.backends.library import helpers, words
 from attnc.backends.options import Options
 from attnc.backends.triton.kernel import printed
 from attnc.backends.triton.launch import Launcher
@@ -37,8 +37,8 @@ def emit_plan(
         kernels = [*kernels, *(k for k in more if k.lines)]
     wrapper = "\n".join(launcher.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
-    on_device = helpers("attnc.backends.triton", "device.py", bodies)
-    around = helpers("attnc.backends.triton", "runtime.py", wrapper)
+    on_device = helpers("attnc.backends.triton", "device.py", words(bodies))
+    around = helpers("attnc.backends.triton", "runtime.py", words(wrapper))
     imports = ["import contextlib"]
     if "math." in wrapper or any("math." in h for h in around):
         imports.append("import math")

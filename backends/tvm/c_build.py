@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Helpers that build kernels by way of C, in place of those of `build.py` with the same names."""
+"""Helpers that build kernels by way of C, in place of others with the same names."""
 
 import importlib.util
 import re
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from attnc.backends.tvm.build import _loaded, _pipeline, _stored_at
+from attnc.backends.tvm.build import _loaded, _pipeline
+from attnc.backends.tvm.keeping import _stored_at
 
 tvm: Any = None
 T: Any = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from attnc.backends.library import helpers
+from attnc.backends.library import helpers, words
 from attnc.backends.options import Options
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.emit import title
@@ -39,6 +39,7 @@ def emit_device(plan: Plan, options: Options, notes: str = "") -> str:
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     file, imports = RUNTIMES[target]
+    said = words(bodies, wrapper)
     found: list[str] = []
     for package, source in (
         (PACKAGE, "device_script.py"),
@@ -49,7 +50,7 @@ def emit_device(plan: Plan, options: Options, notes: str = "") -> str:
         ("attnc.backends.triton", "runtime.py"),
     ):
         known = {_name(h) for h in found}
-        more = helpers(package, source, "\n".join([bodies, wrapper, *found]))
+        more = helpers(package, source, said | words(*found))
         found += [h for h in more if _name(h) not in known and _name(h) not in _GIVEN]
     around = "\n".join([wrapper, *found])
     standard = [f"import {m}" for m in ("ctypes", "math", "os", "re", "sys") if f"{m}." in around]

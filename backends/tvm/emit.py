@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from attnc.backends.library import helpers, needed
+from attnc.backends.library import helpers, needed, words
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
 from attnc.backends.tvm.cpus import cpu
@@ -31,6 +31,10 @@ MODULES: Final = (
     "tempfile",
 )
 """What the helpers of a module import of Python's own."""
+
+
+BUILDING: Final = ("processor.py", "tiles.py", "keeping.py", "threads.py", "build.py")
+"""The files of what builds kernels and chooses them."""
 
 
 PAIRS: Final = "PAIRS = True  # products of bf16 by an instruction, if there is one; False: widened"
@@ -114,14 +118,15 @@ def emit_kernels(
         )
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
-    reading = helpers("attnc.backends.tvm", "reading.py", bodies)
+    said, called = words(bodies), words(wrapper)
+    reading = helpers("attnc.backends.tvm", "reading.py", said)
     by_c = options.target == "c"
-    inside = _helpers("script.py", by_c, bodies, *reading)
-    building = _helpers("build.py", by_c, wrapper, *inside, *reading, *FORKED)
-    own = helpers("attnc.backends.tvm", "runtime.py", "\n".join([bodies, wrapper, *building]))
+    inside = _helpers(("script.py",), by_c, said | words(*reading))
+    building = _helpers(BUILDING, by_c, called | words(*inside, *reading, *FORKED))
+    own = helpers("attnc.backends.tvm", "runtime.py", said | called | words(*building))
     own += building
     defined = {h.partition("(")[0] for h in own}
-    shared = helpers("attnc.backends.triton", "runtime.py", "\n".join([wrapper, *own]))
+    shared = helpers("attnc.backends.triton", "runtime.py", called | words(*own))
     around = [*own, *(h for h in shared if not _is_defined(h, defined))]
     if options.mcpu is not None:
         chosen = "\n".join(cpu(options.mcpu).lines())
@@ -164,16 +169,17 @@ def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
         yield (few_printed if kernel.name in used else printed)(pieces, kernel, f"_few{i}")
 
 
-def _helpers(file: str, by_c: bool, *texts: str) -> tuple[str, ...]:
-    """The helpers of a file that texts need; for C, some have others with the same names."""
-    package, text = "attnc.backends.tvm", "\n".join(texts)
-    found = helpers(package, file, text)
+def _helpers(files: tuple[str, ...], by_c: bool, said: frozenset[str]) -> tuple[str, ...]:
+    """The helpers of files that are among some words, with those that they use; for C, some have
+    others with the same names, which are in a file beside the last one."""
+    package = "attnc.backends.tvm"
+    found = helpers(package, files, said)
     if not by_c:
         return found
-    own = helpers(package, f"c_{file}", "\n".join([text, *found]))
+    own = helpers(package, f"c_{files[-1]}", said | words(*found))
     taken = {h.partition("(")[0] for h in own}
-    found = helpers(package, file, "\n".join([text, *own]))
-    return needed((*own, *(h for h in found if h.partition("(")[0] not in taken)), text)
+    found = helpers(package, files, said | words(*own))
+    return needed((*own, *(h for h in found if h.partition("(")[0] not in taken)), said)
 
 
 def _is_defined(helper: str, names: set[str]) -> bool:

@@ -7,7 +7,7 @@ They take and give expressions of a lane, and are run when a kernel is built.
 import tvm
 from tvm.script import tirx as T
 
-from attnc.backends.tvm.build import _sums
+from attnc.backends.tvm.processor import _sums
 
 
 def _native(dtype, lanes):

@@ -166,4 +166,4 @@ class Builder:
 
 def _rules() -> Any:
     """The rules by which modules choose tiles."""
-    return import_module("attnc.backends.tvm.build")
+    return import_module("attnc.backends.tvm.tiles")

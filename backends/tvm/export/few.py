@@ -52,7 +52,7 @@ class Few:
 
 def are_few(rows: Any, others: Any, lanes: int) -> Any:
     """The rule by which modules tell whether rows are few, of numbers or expressions of TVM's."""
-    return import_module("attnc.backends.tvm.build")._few_rows(rows, others, lanes)
+    return import_module("attnc.backends.tvm.tiles")._few_rows(rows, others, lanes)
 
 
 def known_few(rows: Iterable[Rows], known: Mapping[str, Constant], lanes: int) -> bool | None:
