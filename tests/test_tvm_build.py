@@ -87,6 +87,7 @@ def test_lanes_that_no_row_sees(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def told(begin: Any, end: Any) -> np.ndarray:
         space["_BUILT"].clear()
+        space["_CALLS"].clear()
         space["_first"], space["_last"] = begin, end
         found, _ = function(*drawn(), window=21, sinks=3)
         return np.asarray(found)
@@ -113,9 +114,9 @@ def test_products_are_not_computed_anew() -> None:
 
 
 def test_calls_are_cheap() -> None:
-    """What a call runs of Python is counted, as time is not the same twice: 14 us at 120 calls.
+    """What a call runs of Python is counted, as time is not the same twice: 6 us at 20 calls.
 
-    A fault: what the processor can is looked up in each call.
+    Faults: what an earlier call made ready is not found; what the processor can is looked up again.
     """
     function = made("causal", "tvm_cheap")
     space, inputs = function.__globals__, drawn()
@@ -134,8 +135,11 @@ def test_calls_are_cheap() -> None:
         return count
 
     space["_built"] = lambda *_: lambda *_: None
+    calls()
+    assert calls() < 30
+    space["_seen"] = lambda *_: None
     found = calls()
-    assert found < 150
+    assert 100 < found < 150
     has, known = space["_has"], space["_KNOWN"]
     space["_has"] = lambda feature: (known.pop(feature, None), has(feature))[1]
     space["_vector"] = lambda dtype: 16 if space["_has"]("avx512f") else 4
@@ -154,6 +158,7 @@ def test_little_work_wakes_no_thread() -> None:
     first = function(*(x[:, :1] for x in inputs))
     configure = known["threads"]
     known["threads"] = lambda count: (told.append(count), configure(count))
+    space["_CALLS"].clear()
     assert np.array_equal(function(*(x[:, :1] for x in inputs)), first)
     assert np.array_equal(first, whole[:, :1])
     assert told == [1, 0]

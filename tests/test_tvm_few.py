@@ -96,13 +96,16 @@ def test_kernels_are_chosen_by_sizes(kernel: Any, monkeypatch: pytest.MonkeyPatc
     few = {}
     for threads in "124":
         monkeypatch.setenv("TVM_NUM_THREADS", threads)
+        space["_CALLS"].clear()
         few[threads] = [x.tobytes() for x in kernel(*arrays, window=40, sinks=3)]
     assert few["1"] == few["2"] == few["4"]
     assert called == ["_few0", "_few1"] * 3
     kernel(*inputs(4, 4, 40, 40, 32), window=40, sinks=3)
     assert called[6:] == ["_k0"]
     monkeypatch.setitem(space, "_few_rows", lambda *_: False)
+    space["_CALLS"].clear()
     assert not wrong(kernel, arrays, 40, 3)
+    assert called[7:] == ["_k0"]
 
 
 def test_steps_of_any_length(kernel: Any) -> None:

@@ -54,6 +54,9 @@ class Kernel(Generic[P, R]):
         self._method = method
         self._tensors = tuple(i.name for i in known.inputs)
         self._positional = self._tensors if positional is None else tuple(positional)
+        count = len(self._tensors)
+        self._leading = count if self._positional[:count] == self._tensors else -1
+        """So many arguments by position are all the tensors, in order."""
         self._arguments = frozenset(known.arguments)
         self._shared = frozenset(p.name for p in known.parameters) & set(self._tensors)
         self._operator = declare(Definition(built, spec, choices, make))
@@ -147,8 +150,10 @@ class Kernel(Generic[P, R]):
 
     def _bound(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
         """The tensors in order, and the parameters that are given."""
+        if not keywords and len(arguments) == self._leading:
+            return arguments, {}
         if len(arguments) > len(self._positional):
             self._too_many(len(arguments))
         given = dict(zip(self._positional, arguments))  # noqa: B905 - fewer may be given

@@ -17,8 +17,9 @@ from typing import Any, Final
 import torch
 
 from attnc.ir.cascade import Parameter
-from attnc.python.build import AT, NUMPY
+from attnc.python.build import AT, NUMPY, TVM
 from attnc.python.definitions import DEFINITIONS, Definition
+from attnc.python.direct import is_direct
 from attnc.python.shapes import output_sizes
 from attnc.python.tensors import ELEMENTS, to_numpy, to_torch
 
@@ -44,7 +45,12 @@ def prepare(name: str) -> bool:
 
 
 def call(name: str, tensors: Sequence[Any], parameters: Sequence[Any]) -> Any:
-    """Runs a kernel's operator: one tensor, or a tuple of them."""
+    """Runs a kernel's operator, or the kernel itself: one tensor, or a tuple of them."""
+    if not torch.compiler.is_compiling() and is_direct(tensors):
+        definition = DEFINITIONS[name]
+        built = definition.on("cpu")
+        if built.backend == TVM:
+            return built.call(tensors, _named(definition, parameters))
     prepare(name)
     return getattr(torch.ops.attnc, name)(*tensors, *parameters)
 
@@ -121,15 +127,20 @@ def _schema(definition: Definition) -> str:
 
 
 def _launch(definition: Definition, tensors: Sequence[Any], parameters: Sequence[Any]) -> Any:
-    known = definition.built.signature
     built = definition.on(_device(definition, tensors))
-    values = dict(zip((p.name for p in known.parameters), parameters, strict=True))
+    values = _named(definition, parameters)
     if built.backend != NUMPY:
         return built.call([t.resolve_neg() for t in tensors], values)
     found = built.call([to_numpy(t) for t in tensors], values)
     if isinstance(found, tuple):
         return tuple(to_torch(array) for array in found)
     return to_torch(found)
+
+
+def _named(definition: Definition, parameters: Sequence[Any]) -> dict[str, Any]:
+    """The values of the parameters by their names."""
+    known = definition.built.signature.parameters
+    return {p.name: value for p, value in zip(known, parameters, strict=True)}
 
 
 def _device(definition: Definition, tensors: Sequence[Any]) -> str:

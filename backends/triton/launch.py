@@ -84,7 +84,7 @@ class Launcher:
         return [
             *laid_out(f"def {self.function}({signature}):"),
             *indented(self._docstring()),
-            f"{INDENT}return _launch(*_check({self.call.forwarded()}))",
+            *body_of(self._called()),
             "",
             "",
             *laid_out(f"def _shapes({signature}):"),
@@ -99,9 +99,17 @@ class Launcher:
             "",
             "",
             *laid_out(f"def _launch({', '.join(handed)}):"),
-            f'{INDENT}"""Runs the kernels."""',
+            *indented([self._does()]),
             *body_of(launched),
         ]
+
+    def _called(self) -> list[str]:
+        """The lines of the function that is called."""
+        return [f"return _launch(*_check({self.call.forwarded()}))"]
+
+    def _does(self) -> str:
+        """What `_launch` says of itself."""
+        return '"""Runs the kernels."""'
 
     # Arguments
 
@@ -329,7 +337,11 @@ class Launcher:
         if any(map(may_fail, self.plan.given)):
             holds = f"_holds(lambda: {holds})"
         test = f"if not {holds}:" if holds.startswith("_holds") else f"if not ({holds}):"
-        return [f"{test}  # no output has a point", f"{INDENT}return {', '.join(self._empties())}"]
+        return [f"{test}  # no output has a point", f"{INDENT}return {self._nothing_else()}"]
+
+    def _nothing_else(self) -> str:
+        """What the function gives whose outputs have no point."""
+        return ", ".join(self._empties())
 
     def _empties(self) -> list[str]:
         """The outputs, each its empty value everywhere."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from attnc.backends.tvm.keeping import _found, _linked, _place, _root, _stored_at
 from attnc.backends.tvm.processor import _KNOWN, _imported, _target
+from attnc.backends.tvm.repeated import _CALLS
 from attnc.backends.tvm.runtime import _directed, _shared_library
 from attnc.backends.tvm.threads import _elsewhere, _launcher
 
@@ -37,6 +38,7 @@ def _forked():
     if "tvm_ffi" in sys.modules:
         _KNOWN["forked"] = None
         _BUILT.clear()
+        _CALLS.clear()
 
 
 def _passes():

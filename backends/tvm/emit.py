@@ -9,16 +9,18 @@ from typing import Final
 from attnc.backends.library import helpers, needed, words
 from attnc.backends.options import Options
 from attnc.backends.triton.emit import title
+from attnc.backends.tvm.calls import ReadyCaller
 from attnc.backends.tvm.cpus import cpu
 from attnc.backends.tvm.few import few_printed
 from attnc.backends.tvm.kernel import Printed, printed
-from attnc.backends.tvm.launch import Caller, rows_of_pieces, with_pieces
+from attnc.backends.tvm.launch import rows_of_pieces, with_pieces
 from attnc.ir.tiles import Plan
 from attnc.passes.tiling.counted import Counted
 
 MODULES: Final = (
     "ast",
     "ctypes",
+    "functools",
     "gc",
     "hashlib",
     "importlib.util",
@@ -33,7 +35,14 @@ MODULES: Final = (
 """What the helpers of a module import of Python's own."""
 
 
-BUILDING: Final = ("processor.py", "tiles.py", "keeping.py", "threads.py", "build.py")
+BUILDING: Final = (
+    "processor.py",
+    "tiles.py",
+    "keeping.py",
+    "threads.py",
+    "repeated.py",
+    "build.py",
+)
 """The files of what builds kernels and chooses them."""
 
 
@@ -110,10 +119,10 @@ def emit_kernels(
 ) -> str:
     """The text of such a module; of the kernels `later`, another one has ones for few rows."""
     plan, kernels = found.plan, found.all
-    caller = Caller(plan, options, [], built=found.built, later=later)
+    caller = ReadyCaller(plan, options, [], built=found.built, later=later)
     if found.pieces is not None:
         few = frozenset(kernel.scope.axis(axis).size for kernel, axis in found.rows)
-        caller.few = Caller(
+        caller.few = ReadyCaller(
             found.pieces, options, [], names=caller.names, built=found.few, sizes=few
         )
     wrapper = "\n".join(caller.text())

@@ -98,11 +98,6 @@ def _library(**tensors):
     return np
 
 
-def _empty(library, shape, dtype):
-    """A new tensor."""
-    return library.empty(tuple(map(int, shape)), dtype=_dtype_of(library, dtype))
-
-
 def _filled(library, shape, dtype, value):
     """A new tensor with one value everywhere."""
     return library.full(tuple(map(int, shape)), value, dtype=_dtype_of(library, dtype))
@@ -142,10 +137,11 @@ def _claim(text, *parts):
             raise ValueError(f"{_KERNEL}: `require {text}` does not hold")
 
 
-def _at(tensor):
-    """Where the elements of a tensor begin."""
+def _at(tensor, place=0):
+    """Where the elements of a tensor begin, or what lies so many bytes behind that."""
     numpy = isinstance(tensor, np.ndarray)
-    return ctypes.c_void_p(tensor.__array_interface__["data"][0] if numpy else tensor.data_ptr())
+    start = tensor.__array_interface__["data"][0] if numpy else tensor.data_ptr()
+    return ctypes.c_void_p(start + place)
 
 
 def _steps(tensor):

@@ -1,0 +1,74 @@
+# mypy: ignore-errors
+"""Helpers by which a call like an earlier one finds what was made ready then; copied as others are.
+
+What is kept has sizes, strides and kernels, and no tensor.
+"""
+
+import functools
+import sys
+
+import numpy as np
+
+from attnc.backends.tvm.processor import _KNOWN
+from attnc.backends.tvm.runtime import _dtype_of
+from attnc.backends.tvm.threads import _workers
+
+_CALLS = {}  # what runs the kernels of calls that were there before, by what `_seen` says of them
+
+
+def _seen(tensors, *values):
+    """What a call has in common with those that need the same: sizes, strides and types of tensors,
+    the values of parameters, and the threads. None where that is not told, as in the first call."""
+    if "torch" not in _KNOWN:
+        return None
+    torch = sys.modules.get("torch")
+    key = [_workers()]
+    for tensor in tensors:
+        if isinstance(tensor, np.ndarray):
+            key += (tensor.shape, tensor.strides, tensor.dtype)
+        elif torch is None or not isinstance(tensor, torch.Tensor):
+            return None
+        elif tensor.layout is torch.strided and tensor.is_cpu:
+            key += (tensor.shape, tensor.stride(), tensor.dtype)
+        else:
+            return None
+    for value in values:
+        kind = type(value)
+        if kind is not int and kind is not bool and kind is not float:
+            return None
+        key += (kind, value.hex() if kind is float else value)  # 0.0 is not -0.0
+    return tuple(key)
+
+
+def _remembered(key, run):
+    """Keeps what runs the kernels of a call for those like it; all are forgotten when many are."""
+    if key is not None:
+        if len(_CALLS) >= 64:
+            _CALLS.clear()
+        _CALLS[key] = run
+    return run
+
+
+def _maker(library, shape, dtype):
+    """What makes a new tensor of such a shape and type each time it is called."""
+    return functools.partial(library.empty, tuple(map(int, shape)), dtype=_dtype_of(library, dtype))
+
+
+def _packed(shape):
+    """The strides of a new tensor, in elements."""
+    steps = [1]
+    for size in reversed(shape[1:]):
+        steps.append(steps[-1] * max(int(size), 1))
+    return steps[: len(shape)][::-1]
+
+
+def _rooms(*tensors):
+    """How many bytes tensors of some shapes and types take, and where each of them lies."""
+    end, places = 0, []
+    for shape, dtype in tensors:
+        places.append(end)
+        size = np.dtype(dtype).itemsize
+        for n in shape:
+            size *= int(n)
+        end += -(-size // 64) * 64
+    return (end, *places)
