@@ -47,7 +47,7 @@ class ReadyCaller(Caller):
     later: frozenset[str] = frozenset()
     """The kernels of which a module that is made later has ones for few rows."""
     _places: dict[str, str] = field(default_factory=dict[str, str])
-    """Where tensors between kernels lie in the room of a call."""
+    """The names of the places of tensors between kernels, which lie in one room."""
 
     def _called(self) -> list[str]:
         tensors = tuple_of([self.tensor(i.name) for i in self.plan.inputs])
@@ -133,6 +133,11 @@ class ReadyCaller(Caller):
         """The line that says what tensor each call makes."""
         return f"_new_{self.tensor(name)} = _maker(_like, {self._shape_of(name)}, {kind})"
 
+    def _laid(self, name: str) -> list[str]:
+        """The lines that tell the shape of a tensor that each call makes, and its strides."""
+        shape = self._shape_of(name)
+        return [f"{shape} = {self._shape(name)}", f"{self._steps(name)} = _packed({shape})"]
+
     def _shape_of(self, name: str) -> str:
         """What the shape of a tensor is called that a call makes."""
         return f"_shape_{self.tensor(name.removesuffix('?'))}"
@@ -146,21 +151,20 @@ class ReadyCaller(Caller):
         lines: list[str] = []
         for output in self.plan.outputs:
             if output.name not in buffers:
-                lines.append(f"{self._shape_of(output.name)} = {self._shape(output.name)}")
+                lines += self._laid(output.name)
                 lines.append(self._new(output.name, dtype_of(output)))
         outputs = {o.name for o in self.plan.outputs}
         parts: dict[str, str] = {}
         for buffer in self.plan.buffers:
-            lines.append(f"{self._shape_of(buffer.name)} = {self._shape(buffer.name)}")
+            lines += self._laid(buffer.name)
             for name, kind in _parts(buffer):
                 if buffer.name in outputs:
                     lines.append(self._new(name, kind))
                 else:
                     parts[name] = f"({self._shape_of(name)}, {kind})"
-        self._places.update({name: f"_at_{self.tensor(name)}" for name in parts})
+        self._places.update({name: f"_{self.tensor(name)}" for name in parts})
         if parts:
-            places = ", ".join(self._places[name] for name in parts)
-            lines.append(f"_size, {places} = _rooms({', '.join(parts.values())})")
+            lines.append(f"_size, *_places = _rooms({', '.join(parts.values())})")
             lines.append('_new_room = _maker(_like, (_size,), "uint8")')
         return lines
 
@@ -173,7 +177,11 @@ class ReadyCaller(Caller):
             if output.name in made:
                 names = [name for name, _ in _parts(made[output.name])]
             lines += [f"{self.tensor(name)} = _new_{self.tensor(name)}()" for name in names]
-        return [*lines, *(["_room = _new_room()"] if self._places else [])]
+        if self._places:
+            places = list(self._places.values())
+            left = f"({places[0]},)" if len(places) == 1 else ", ".join(places)
+            lines += ["_room = _new_room()", f"{left} = _within(_room, _places)"]
+        return lines
 
     def _finished(self, name: str) -> str:
         output = next(o for o in self.plan.outputs if o.name == name)
@@ -229,14 +237,13 @@ class ReadyCaller(Caller):
 
     def _address(self, name: str) -> str:
         """Where a tensor begins in memory."""
-        place = self._places.get(name)
-        return f"_at({self.tensor(name)})" if place is None else f"_at(_room, {place})"
+        return self._places.get(name) or f"_at({self.tensor(name)})"
 
     def _steps(self, name: str) -> str:
-        """The strides of a tensor: of one that a call makes, by its shape."""
+        """The strides of a tensor."""
         if name in {i.name for i in self.plan.inputs}:
             return f"_steps({self.tensor(name)})"
-        return f"_packed({self._shape_of(name)})"
+        return f"_steps_{self.tensor(name.removesuffix('?'))}"
 
     def _most(self, scope: LaneScope, axis: str) -> str:
         """The most of a tile along an axis that is no vector: of few rows, what products take."""

@@ -5,6 +5,7 @@ What is kept has sizes, strides and kernels, and no tensor.
 """
 
 import functools
+import math
 import sys
 
 import numpy as np
@@ -51,15 +52,19 @@ def _remembered(key, run):
 
 def _maker(library, shape, dtype):
     """What makes a new tensor of such a shape and type each time it is called."""
-    return functools.partial(library.empty, tuple(map(int, shape)), dtype=_dtype_of(library, dtype))
+    return functools.partial(library.empty, shape, dtype=_dtype_of(library, dtype))
 
 
 def _packed(shape):
     """The strides of a new tensor, in elements."""
-    steps = [1]
-    for size in reversed(shape[1:]):
-        steps.append(steps[-1] * max(int(size), 1))
-    return steps[: len(shape)][::-1]
+    steps, step = [], 1
+    for size in reversed(shape):
+        steps.append(step)
+        step *= size or 1
+    return steps[::-1]
+
+
+_WIDTHS = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
 def _rooms(*tensors):
@@ -67,8 +72,5 @@ def _rooms(*tensors):
     end, places = 0, []
     for shape, dtype in tensors:
         places.append(end)
-        size = np.dtype(dtype).itemsize
-        for n in shape:
-            size *= int(n)
-        end += -(-size // 64) * 64
+        end += -(-_WIDTHS[dtype] * math.prod(shape) // 64) * 64
     return (end, *places)

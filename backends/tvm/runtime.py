@@ -137,11 +137,16 @@ def _claim(text, *parts):
             raise ValueError(f"{_KERNEL}: `require {text}` does not hold")
 
 
-def _at(tensor, place=0):
-    """Where the elements of a tensor begin, or what lies so many bytes behind that."""
+def _at(tensor):
+    """Where the elements of a tensor begin."""
     numpy = isinstance(tensor, np.ndarray)
-    start = tensor.__array_interface__["data"][0] if numpy else tensor.data_ptr()
-    return ctypes.c_void_p(start + place)
+    return ctypes.c_void_p(tensor.__array_interface__["data"][0] if numpy else tensor.data_ptr())
+
+
+def _within(tensor, places):
+    """What lies so many bytes behind the begin of a tensor, for each of some places."""
+    start = _at(tensor).value or 0
+    return [ctypes.c_void_p(start + place) for place in places]
 
 
 def _steps(tensor):

@@ -67,7 +67,8 @@ def register(
             f"the kernel {kernel.name} does not attend over {roles.queries}, the third rank of "
             f"{shown(roles.query)}; {EXPECTED}"
         )
-    attention = Attention(kernel, roles, ignored, dict(values), order)
+    arguments = frozenset(kernel.signature.arguments)
+    attention = Attention(kernel, roles, ignored, dict(values), order, arguments)
     library.AttentionInterface.register(name, attention)
     library.AttentionMaskInterface.register(name, Masks(kernel.signature, roles, ignored))
 

@@ -31,6 +31,8 @@ class Attention:
     ignore: frozenset[str]
     values: Mapping[str, Any]
     order: Order
+    arguments: frozenset[str]
+    """The names of the kernel's arguments."""
 
     def __call__(
         self,
@@ -47,7 +49,8 @@ class Attention:
         """
         pairs = self.roles.mask_kind == "pairs"
         settled = self.ignore | {"sliding_window"} if pairs else self.ignore  # the mask has it
-        layer = Layer(self.kernel.signature, type(module).__name__, settled, self.values)
+        name = type(module).__name__
+        layer = Layer(self.kernel.signature, name, settled, self.values, self.arguments)
         mask = None if pairs else _key_mask(layer, attention_mask, query.shape[0])
         if mask is not None:  # shorter where the end of a cache is not written yet
             key, value = key[:, :, : mask.shape[1]], value[:, :, : mask.shape[1]]
@@ -101,13 +104,15 @@ class Attention:
     def _tensors(
         self, layer: Layer, options: Mapping[str, Any], qkv: tuple[Any, Any, Any]
     ) -> tuple[dict[str, Any], dict[Size, int]]:
-        """All tensors of the kernel by name, but the mask; and the sizes of their ranks."""
+        """All tensors of the kernel by name, but the mask; and the sizes that others fit to."""
         found: dict[str, Any] = {}
         sizes: dict[Size, int] = {}
         roles = self.roles
+        fitted = bool(roles.others) or roles.mask_kind == "pairs"
         for item, tensor in zip((roles.query, roles.key, roles.value), qkv, strict=True):
             found[item.name] = tensor
-            sizes |= dict(zip(item.sizes, tensor.shape, strict=True))
+            if fitted:
+                sizes |= dict(zip(item.sizes, tensor.shape, strict=True))
         for item in roles.others:
             tensor = self.values.get(item.name, options.get(item.name))
             if tensor is None:
@@ -156,7 +161,10 @@ class Attention:
             )
 
         def run(chosen: Mapping[Size, Any]) -> Any:
-            parts = (select(tensors[i.name], i.sizes, chosen) for i in layer.signature.inputs)
+            parts = [tensors[i.name] for i in layer.signature.inputs]
+            if chosen:
+                sizes = (i.sizes for i in layer.signature.inputs)
+                parts = [select(t, s, chosen) for t, s in zip(parts, sizes, strict=True)]
             found: Any = self.kernel(*parts, **given)
             return found[0] if len(layer.signature.outputs) > 1 else found
 

@@ -26,10 +26,12 @@ class Layer:
     name: str
     ignore: frozenset[str]
     values: Mapping[str, Any]
+    arguments: frozenset[str]
+    """The names of the kernel's arguments."""
 
     def settles(self, name: str) -> bool:
         """Whether a wish of this name is the kernel's own argument, or ignored."""
-        return name in self.ignore or name in self.signature.arguments
+        return name in self.ignore or name in self.arguments
 
     def refuse(self, reason: str, *, ignore: str | None = None) -> NoReturn:
         """Raises the error, with the way to ignore what was asked for."""
@@ -44,15 +46,15 @@ def check_options(
 
     `features` is E, `keys` N, and `config` the model's configuration.
     """
-    window = getattr(config, "sliding_window", None)
-    taken = any(p.name == "sliding_window" for p in layer.signature.parameters)
-    if taken and window is not None and not {*options, *layer.values} >= {"sliding_window"}:
-        layer.refuse(
-            f"the model has sliding_window = {window}, but does not tell its layers whether to use "
-            "it; give it once: register(..., sliding_window=value)"
-        )
+    if any(p.name == "sliding_window" for p in layer.signature.parameters):
+        window = getattr(config, "sliding_window", None)
+        if window is not None and not {*options, *layer.values} >= {"sliding_window"}:
+            layer.refuse(
+                f"the model has sliding_window = {window}, but does not tell its layers whether to "
+                "use it; give it once: register(..., sliding_window=value)"
+            )
     for name, value in options.items():
-        if layer.settles(name) or _changes_nothing(name, value, features, keys):
+        if _changes_nothing(name, value, features, keys) or layer.settles(name):
             continue
         if name == "output_attentions":
             layer.refuse("the model asks for the weights of its attention, and a kernel gives none")
