@@ -31,7 +31,9 @@ def test_parts() -> None:
     files = [*ROOT.glob("backends/*/*script.py"), *ROOT.glob("backends/*/*runtime.py")]
     files += [ROOT / "backends" / "triton" / "device.py", ROOT / "backends" / "tvm" / "reading.py"]
     files += [ROOT / "backends" / "tvm" / f"{name}.py" for name in ("c_build", "build", "keeping")]
-    files += [ROOT / "backends" / "tvm" / f"{x}.py" for x in ("processor", "repeated", "threads", "tiles")]
+    files += [
+        ROOT / "backends" / "tvm" / f"{x}.py" for x in ("processor", "repeated", "threads", "tiles")
+    ]
     for file in files:
         source = file.read_text(encoding="utf-8")
         assert list(parts(source).items()) == list(parsed(source).items()), file
