@@ -93,7 +93,9 @@ class Chooser(Launcher):
         ]
         first, *others = [a for a in axes if a.kind == "stream"]
         tile = (OUTER if others else LONGEST) if scope.is_tile(first.name) else 1
-        told = ["_device", " * ".join(programs) or "1", self.host(first.size), str(tile)]
+        results = [self.host(a.size, PRODUCT) for a in axes if a.kind == "par"]
+        told = ["_device", " * ".join(programs) or "1", " * ".join(results) or "1"]
+        told += [self.host(first.size), str(tile)]
         if others:
             told.append(" * ".join(self.host(a.size, PRODUCT) for a in others))
         return f"_points({', '.join(told)})"

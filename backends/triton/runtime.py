@@ -258,18 +258,21 @@ def _multiprocessors(device):
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-def _points(device, programs, points, tile, beside=1):
+def _points(device, programs, results, points, tile, beside=1):
     """How many points of a stream a piece of it has; 0 where it had better be gone through whole.
 
-    That is where programs keep all of a device busy, or a stream is so short that merging costs
-    more than is saved. Tiles divide `tile`; `beside` is how much there is at each point.
+    That is where merging costs as much as is saved. A second kernel takes about as long as 400
+    points, and 20 more for each result that a multiprocessor merges. Tiles divide `tile`; `beside`
+    is how much there is at each point.
     """
     side_by_side = _multiprocessors(device)
-    if not 0 < programs < side_by_side or points * beside <= 768:
+    if not 0 < programs < side_by_side or not points * beside > 512:
         return 0
     found = max(-(-points * programs // (4 * side_by_side)), -(-256 // beside))
     found = -(-found // tile) * tile
-    return found if 2 * found <= points else 0
+    left = max(found, points * programs // side_by_side)
+    cost = 400 + 20 * results // side_by_side
+    return found if (points - left) * beside > cost else 0
 
 
 def _only(target, device):

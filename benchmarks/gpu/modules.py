@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import re
@@ -72,6 +73,23 @@ def _loaded(path: Path, name: str) -> ModuleType:
     found = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found
+
+
+@contextlib.contextmanager
+def pieces(found: ModuleType, points: int) -> Iterator[bool]:
+    """Within it, a module goes through streams in pieces of so many points; of 0, as a whole.
+
+    Tells whether it has kernels for that. Elsewhere sizes and the device decide.
+    """
+    able = hasattr(found, "_points")
+    kept = vars(found).get("_points")
+    if able:
+        vars(found)["_points"] = lambda *_: points
+    try:
+        yield able
+    finally:
+        if able:
+            vars(found)["_points"] = kept
 
 
 # Tiles
@@ -164,7 +182,7 @@ class Watched:
 
 def watch(found: ModuleType) -> None:
     """Puts `Watched` in the place of the kernels of a module."""
-    for name in [n for n in vars(found) if re.fullmatch(r"_k\d+", n)]:
+    for name in [n for n in vars(found) if re.fullmatch(r"_(k|parts|merge|other)\d+", n)]:
         setattr(found, name, Watched(getattr(found, name)))
 
 

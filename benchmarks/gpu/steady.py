@@ -13,6 +13,8 @@ NAME = "steady"
 STAGES = (1, 2, 3, 4)
 WARPS = (4, 8)
 STREAMS = 2
+POINTS = 64
+"""Points of a piece."""
 
 
 def tasks(settings: Settings) -> Iterator[Task]:
@@ -25,7 +27,7 @@ def tasks(settings: Settings) -> Iterator[Task]:
 def items(task: Task) -> list[str]:
     """The checks, by name; those of other tiles need a choice of tiles."""
     tiles = [f"stages {n}" for n in STAGES] + [f"warps {n}" for n in WARPS]
-    return ["repeat", "streams", *tiles]
+    return ["repeat", "pieces", "streams", *tiles]
 
 
 def run(task: Task, item: str) -> dict[str, Any]:
@@ -33,6 +35,8 @@ def run(task: Task, item: str) -> dict[str, Any]:
     word, _, number = item.partition(" ")
     if word == "repeat":
         return _repeat(task)
+    if word == "pieces":
+        return _pieces(task)
     if word == "streams":
         return _streams(task)
     return _tiled(task, word, int(number))
@@ -79,6 +83,15 @@ def _repeat(task: Task) -> dict[str, Any]:
         other += not all(same_bits(a, b) for a, b in zip(first, call(), strict=True))
     synchronize(device)
     return {"times": task.settings.repeats, "different": other, "ok": other == 0}
+
+
+def _pieces(task: Task) -> dict[str, Any]:
+    """Again, with streams in pieces, where there are kernels for that."""
+    from benchmarks.gpu.modules import module, pieces
+
+    points = 8 if task.settings.dry else POINTS
+    with pieces(module(task.settings, task.subject), points) as able:
+        return _repeat(task) if able else {"skipped": "there are none"}
 
 
 def _streams(task: Task) -> dict[str, Any]:
