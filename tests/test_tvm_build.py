@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnc.api import Device, emit
+from attnc.api import Device, check, emit
 from attnc.modules import function_of
 from tests import examples
 from tests.test_gallery import facts
@@ -96,6 +96,45 @@ def test_lanes_that_no_row_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.allclose(told(first, last), wanted, 1e-5, 1e-6)
     assert not np.allclose(told(lambda *a: first(*a) + 1, last), wanted, 1e-2, 1e-3)
     assert not np.allclose(told(first, lambda *a: last(*a) - 1), wanted, 1e-2, 1e-3)
+
+
+def test_extremes_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A maximum is taken while a product is in registers: without it, weights are too large."""
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    function = made("dense", "tvm_extremes")
+    space = function.__globals__
+    q, k, v = (np.random.default_rng(1).standard_normal((1, 4, 128, 16), "f4") for _ in range(3))
+    q *= 300
+    scores = (q @ k.swapaxes(2, 3) / 4).astype("f8")
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    wanted = weights / weights.sum(-1, keepdims=True) @ v
+    assert np.allclose(function(q, k, v), wanted, 1e-3, 1e-3)
+    space["_BUILT"].clear()
+    space["_take"] = lambda *_: None
+    assert not np.allclose(function(q, k, v), wanted, 1e-1, 1e-1)
+
+
+def test_hyperbolic_tangent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is within 2 units in the last place; with a digit less of a coefficient it is not."""
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    spec = "cascade f(X[B,N]) -> O[B,N]:\n    O[b,n] = tanh(X[b,n])\n"
+    text = emit(check(spec).select(), backend="tvm", dtype=None, static={}, device=Device())
+    function = function_of(text, "tvm_tanh")
+    space = function.__globals__
+    bits = np.arange(0x30000000, 0x41400000, 1024, dtype=np.int64).astype("i4")
+    x = np.concatenate([bits.view("f4"), -bits.view("f4")]).reshape(-1, 64)
+
+    def off() -> float:
+        exact = np.tanh(x.astype("f8"))
+        return float(np.max(np.abs(function(x) - exact) / np.spacing(np.abs(exact).astype("f4"))))
+
+    assert off() <= 2
+    odd = np.array([[0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-38]], "f4")
+    assert np.array_equal(function(odd).view("i4")[:, :4], np.tanh(odd).view("i4")[:, :4])
+    assert np.array_equal(function(odd), np.tanh(odd), equal_nan=True)
+    space["_BUILT"].clear()
+    space["_TANH"] = (0.0667, *space["_TANH"][1:-2], 0.99999, 1.5)
+    assert off() > 2
 
 
 def test_products_are_not_computed_anew() -> None:

@@ -57,10 +57,13 @@ class Body(Products):
                 continue
             kept.append(item)
         for part in self._split(kept):
-            for found in nests(part, self.scope):
+            for found in self._with_extremes(nests(part, self.scope)):
                 if isinstance(found, Nest):
                     self._nest(found)
                     made = [i.target for i in found.items]
+                elif isinstance(found, tuple):
+                    self._product_with(*found)
+                    made = [found[0].target, *(i.target for i in found[1].items)]
                 else:
                     self._statement(found)
                     made = [found.target] if isinstance(found, Dot | Scan | TopK) else []

@@ -37,6 +37,13 @@ def _put(held, c, i, j, lanes):
             T.buffer_store(c, row[lane], [i + r, j + lane])
 
 
+def _take(held, room, taken, j, lanes):
+    """Takes rows of vectors into a row of numbers."""
+    for row in held:
+        with T.serial(int(row.shape[0])) as lane:
+            T.buffer_store(room, taken(room[j + lane], row[lane]), [j + lane])
+
+
 def _down(c, a, b, rows, inner, j, lanes, dtype, start):
     """A column of a product, row by row."""
     with T.serial(rows) as i:

@@ -291,6 +291,10 @@ class DeviceBody(Body):
         read = list(self.device.touched)
         self._product(dot, item.target, f"lambda {lanes}: {text}", read)
 
+    def _has_extremes(self, dot: Dot, nest: Nest) -> bool:
+        """Never: products leave nothing in registers here."""
+        return False
+
     def _product(self, item: Dot, target: str, begin: str, read: Sequence[str] = ()) -> None:
         """A product, in blocks that threads compute, onto what a function gives for a lane."""
         scope = self.device

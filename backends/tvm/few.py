@@ -169,6 +169,10 @@ class FewBody(Body):
 
     # Products
 
+    def _has_extremes(self, dot: Dot, nest: Nest) -> bool:
+        """Never: products leave nothing in registers here."""
+        return False
+
     def _product(self, item: Dot, target: str, begin: str) -> None:
         scope, matrices = self.scope, self.matrices
         assert isinstance(matrices, FewMatrices)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.terms import HELD
-from attnc.backends.tvm.nests import as_fold
+from attnc.backends.tvm.nests import Nest, as_fold
 from attnc.backends.tvm.terms import DTYPES
 from attnc.backends.tvm.transfers import Transfers
 from attnc.ir.expr import Binary, Name
-from attnc.ir.tiles import Dot, Load, Map
+from attnc.ir.tiles import Dot, Fold, Load, Map, Statement
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Products(Transfers):
 
     _placed: dict[str, str] = field(default_factory=dict[str, str])
     """Operands that are read in memory here, and how."""
+    _taken: list[str] = field(default_factory=list[str])
+    """What the next product is taken into, and how."""
 
     def _is_placed(self, item: Load) -> bool:
         """Whether a load is of an operand whose elements can be read in memory here."""
@@ -61,6 +64,60 @@ class Products(Transfers):
                 self.buffers.setdefault(one.room, self.pairs.made(one))
                 self.line(INDENT + self.pairs.packing(one))
 
+    def _with_extremes(
+        self, found: Iterable[Nest | Statement]
+    ) -> Iterator[Nest | Statement | tuple[Dot, Nest]]:
+        """Statements and nests in order; a product, and what is no more than its extremes along
+        what makes no vector, as one: they are taken while it is in registers."""
+        last: Dot | None = None
+        for item in found:
+            if last is not None and isinstance(item, Nest) and self._has_extremes(last, item):
+                yield last, item
+                last = None
+                continue
+            if last is not None:
+                yield last
+            last = item if isinstance(item, Dot) else None
+            if last is None:
+                yield item
+        if last is not None:
+            yield last
+
+    def _has_extremes(self, dot: Dot, nest: Nest) -> bool:
+        """Whether a nest is made of extremes of a product alone."""
+        scope, (vector, other) = self.scope, self.matrices.sides(dot)
+        same = {dot.target}  # its names, in the same room
+        for item in nest.items:
+            match item:
+                case Map() if scope.buffer(item.target) == scope.buffer(dot.target):
+                    if self._typed(item.value, item.kind) != scope.element(item.target):
+                        return False
+                    same.add(item.target)
+                case Fold(op="max" | "min", value=Name(name=name), over=over) if (
+                    name in same
+                    and over == (other,)
+                    and item.target in self.plain
+                    and HELD[item.kind] is HELD[dot.kind]
+                    and scope.layouts[item.target] == (vector,)
+                    and self._truth(item.where).true
+                ):
+                    pass
+                case _:
+                    return False
+        axes = {vector, other, scope.products.matrices[dot.target].over}
+        return bool(nest.folded) and not scope.clipped.keys() & axes
+
+    def _product_with(self, item: Dot, nest: Nest) -> None:
+        """A product and its extremes."""
+        for fold in nest.items:
+            if not isinstance(fold, Fold):
+                continue
+            self._begin(fold)
+            combined = self._combined(fold.op, fold.kind, "a", "b", fold.target)
+            self._taken.append(f"({self._room(fold.target)}, {combined.partition('(')[0]})")
+        self._product(item, item.target, "None")
+        self._taken.clear()
+
     def _product(self, item: Dot, target: str, begin: str) -> None:
         """A product, onto what a function gives for a row and a vector."""
         scope = self.scope
@@ -95,6 +152,8 @@ class Products(Transfers):
             if axis in scope.clipped:
                 clip = scope.clipped[axis]
                 part = f", some_{which}=({clip.firsts}, {clip.lasts})"
+        if self._taken:
+            part += f", extremes=({', '.join(self._taken)},)"
         sizes = f"{sizes}, LANES, {dtype}"
         self.line(f"_dot({room}, {taken}, {right}, {sizes}, {begin}, {turned}{part})")
 

@@ -880,6 +880,16 @@ def _put(held, c, i, j, lanes):
             T.buffer_store(c, _nth(row, v, lanes), [i + r, T.ramp(j + v * lanes, 1, lanes)])
 
 
+def _take(held, room, taken, j, lanes):
+    """Takes rows of vectors into a row of numbers."""
+    with _every(held[0], lanes) as v:
+        x = _nth(held[0], v, lanes)
+        for row in held[1:]:
+            x = T.bind(taken(x, _nth(row, v, lanes)))
+        at = T.ramp(j + v * lanes, 1, lanes)
+        T.buffer_store(room, taken(room[at], x), [at])
+
+
 def _placed(stored, dtype, columns, lanes):
     """Whether numbers of an operand are read in memory: one by one, and as they lie there."""
     return stored == dtype and columns >= lanes
@@ -898,13 +908,14 @@ def _dot(
     turned,
     some_rows=None,
     some_inner=None,
+    extremes=(),
 ):
     """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b[k, j]`; without a `begin`, the sum.
 
     A few rows and vectors of columns are kept in registers. Where columns make no vector, vectors
     go along that axis of `a` that lies last in memory: its rows, if it is `turned`. Of rows or of
     `k`, `some` are the first for each vector, and what is behind the last; other rows may become
-    anything.
+    anything. `extremes` are rows of numbers, and what takes one of `c` into that of its column.
     """
     if columns >= lanes and (some_rows or some_inner):
         _dot_of_some(c, a, b, rows, columns, inner, lanes, dtype, begin, some_rows, some_inner)
@@ -920,6 +931,8 @@ def _dot(
             with T.serial(inner) as k:
                 _added(held, a, b, i, j, k, lanes)
             _put(held, c, i, j, lanes)
+            for room, taken in extremes:
+                _take(held, room, taken, j, lanes)
         return
     start = begin or (lambda i, j: T.Cast(dtype, 0))
     with T.serial(columns) as j:
@@ -927,6 +940,9 @@ def _dot(
             _down(c, a, b, rows, inner, j, lanes, dtype, start)
         else:
             _along(c, a, b, rows, inner, j, lanes, dtype, start)
+        for room, taken in extremes:
+            with T.serial(rows) as i:
+                T.buffer_store(room, taken(room[j], c[i, j]), [j])
 
 
 def _dot_of_some(c, a, b, rows, columns, inner, lanes, dtype, begin, some_rows, some_inner):
