@@ -63,9 +63,9 @@ def put_right() -> None:
             found.dtype = tl.int1
         return found
 
-    def loaded(self: Any, pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+    def loaded(self: Any, pointers: Any, mask: Any, other: Any, *rest: Any, **options: Any) -> Any:
         MEMORY.check("load", pointers.data, mask.data)
-        found = load(self, pointers, mask, other, *rest)
+        found = load(self, pointers, mask, other, *rest, **options)
         if other is not None or found.data.size == 1:  # a 0 for one lane counts as none there
             return found
         kind = found.data.dtype.kind

@@ -55,7 +55,7 @@ class Addresses:
             if name != base:
                 pointer = names.of("presence", f"{base}_here")
             sizes = tensor_sizes(plan)[base]
-            strides = tuple(names.fresh(f"{pointer}_{_letter(s, i)}") for i, s in enumerate(sizes))
+            strides = tuple(names.fresh(f"{pointer}_{letter(s, i)}") for i, s in enumerate(sizes))
             factor = names.fresh(f"{pointer}_by")
             self.tensors[name] = Tensor(name, pointer, strides, factor)
             self.tensors[name].even = bool(sizes) and self._is_even(sizes[-1])
@@ -98,7 +98,7 @@ class Addresses:
             elif term.text != "0":
                 term = self.scope.text.held(term, Held.I64)
                 part = f"{term.at(PRODUCT)} * {stride}"
-                (moving if self._moves(expr) else fixed).append(part)
+                (moving if self.moves(expr) else fixed).append(part)
         base = " + ".join([self._base(known.pointer, fixed), *moving])
         if not lanes:
             return Term(base, (), Held.I64, SUM if moving else ATOM)
@@ -127,7 +127,7 @@ class Addresses:
             self.prologue.append(f"{name} = {text}")
         return self._bases[text]
 
-    def _moves(self, expr: Expr) -> bool:
+    def moves(self, expr: Expr) -> bool:
         """Whether a number is known within the kernel's body only."""
         context = self.scope.context
         streamed = {a.name for a in self.scope.kernel.axes if a.kind in ("stream", "step")}
@@ -141,6 +141,6 @@ class Addresses:
         return False
 
 
-def _letter(size: Expr, place: int) -> str:
-    """What the stride of a rank is called by."""
+def letter(size: Expr, place: int) -> str:
+    """What a rank is called by."""
     return size.name.lower() if isinstance(size, Value) else str(place)

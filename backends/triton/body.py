@@ -11,6 +11,7 @@ from attnc.backends.elements import RANGES, constant
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.addresses import Addresses
+from attnc.backends.triton.boxes import Boxes
 from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.products import Products
 from attnc.backends.triton.reductions import Reductions
@@ -19,7 +20,7 @@ from attnc.backends.triton.searches import Searches
 from attnc.backends.triton.terms import HELD, Held, Term, permuted, spread
 from attnc.backends.triton.updates import Updates, updates
 from attnc.ir import printer
-from attnc.ir.expr import Apply, Bool, Expr, Name, Value
+from attnc.ir.expr import Apply, Bool, Expr, Int, Name, Value
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -70,6 +71,7 @@ class Body(Presumed):
     def __post_init__(self) -> None:
         Presumed.__post_init__(self)
         self.addresses: Addresses = Addresses(self.scope)
+        self.boxes: Boxes = Boxes(self.scope, self.addresses)
         self.products: Products = Products(self.scope)
         self.reductions: Reductions = Reductions(self.scope)
         self._narrowed = _narrowed(self.scope.kernel.body)
@@ -192,7 +194,16 @@ class Body(Presumed):
             if item.fill is not None:
                 parts.append(f"other={constant(item.fill, item.kind)}")
         term = self._loaded(item, Term(f"tl.load({', '.join(parts)})", varying, Held.TYPE))
-        self._define(item.target, term, item.kind)
+        box = self.boxes.load(item, self._masked(item.where), axes) if self.loops else None
+        if box is None:
+            self._define(item.target, term, item.kind)
+            return
+        name, tile = box
+        for line, way in ((f"if {name} is not None:", self._loaded(item, tile)), ("else:", term)):
+            self.line(line)
+            self.depth += 1
+            self._define(item.target, way, item.kind)
+            self.depth -= 1
 
     def _loaded(self, item: Load, term: Term) -> Term:
         """A tile as it is held: what only products take stays in the type it was loaded in."""
@@ -423,6 +434,8 @@ class Body(Presumed):
             self.line(line)
         self.depth += 1
         outside, self.loops = self.loops, self.loops | {axis}
+        if any(p.step != Int(1) for p in parts):
+            self.boxes.spaced.add(axis)
         for line in (*rounds.inside, *scope.coordinates(self.loops, axis)):
             self.line(line)
         known = scope.ends.pop(axis, None)
@@ -436,6 +449,7 @@ class Body(Presumed):
             self.lines[start:] = _read_loads(self.lines[start:])
         self.depth -= 1
         self.loops = outside
+        self.boxes.spaced.discard(axis)
         scope.ends.pop(axis, None)
         if known is not None:
             scope.ends[axis] = known
@@ -454,8 +468,12 @@ def _read_loads(lines: list[str]) -> list[str]:
         name, _, value = lines[place].strip().partition(" = ")
         if name.isidentifier() and value.startswith("tl.load("):
             read = re.compile(rf"\b{name}\b")
-            if not any(read.search(other) for i, other in enumerate(lines) if i != place):
-                return _read_loads(lines[:place] + lines[place + 1 :])
+            boxed = (
+                place > 2 and lines[place - 1].strip() == "else:" and ".load(" in lines[place - 2]
+            )
+            first = place - 3 if boxed else place
+            if not any(read.search(other) for other in lines[:first] + lines[place + 1 :]):
+                return _read_loads(lines[:first] + lines[place + 1 :])
     return lines
 
 

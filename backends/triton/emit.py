@@ -45,6 +45,8 @@ def emit_plan(
     if any("os.environ" in h for h in around):
         imports.append("import os")
     imports += ["", "import torch", "import triton", "import triton.language as tl"]
+    if any("TensorDescriptor" in h for h in around):
+        imports.append("from triton.tools.tensor_descriptor import TensorDescriptor")
     parts = [*title(plan, options, notes, "Triton"), "", *imports, "", f'_KERNEL = "{plan.name}"']
     if "_FEW(" in wrapper:
         parts += [LATER]

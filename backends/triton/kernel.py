@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from attnc.backends.triton.addresses import Tensor
 from attnc.backends.triton.body import Body
+from attnc.backends.triton.boxes import Box
 from attnc.backends.triton.layout import INDENT, laid_out
 from attnc.backends.triton.model import Model
 from attnc.backends.triton.schedule import tiled
@@ -27,6 +28,7 @@ class Printed:
     name: str
     lines: list[str]
     tensors: tuple[Tensor, ...]
+    boxes: tuple[Box, ...]
     values: tuple[str, ...]
     """Values of the plan that the kernel takes."""
     sizes: tuple[Expr, ...]
@@ -77,7 +79,8 @@ class KernelText:
         tiles = tuple(
             (a.name, scope.size_of(a.name)) for a in scope.kernel.axes if scope.is_tile(a.name)
         )
-        arguments, free = self._arguments(tensors, tiles, constants)
+        boxes = body.boxes.used(text)
+        arguments, free = self._arguments(tensors, boxes, tiles, constants)
         listed = ", ".join(f'"{n}"' for n in free)
         decorator = f"@triton.jit(do_not_specialize=[{listed}])" if listed else "@triton.jit"
         lines = [*laid_out(decorator), f"def {self.function}(", *arguments, "):"]
@@ -88,6 +91,7 @@ class KernelText:
             self.function,
             lines,
             tensors,
+            boxes,
             tuple(scope.used),
             tuple(scope.sizes.values()),
             tuple(scope.arguments()),
@@ -105,6 +109,7 @@ class KernelText:
     def _arguments(
         self,
         tensors: tuple[Tensor, ...],
+        boxes: tuple[Box, ...],
         tiles: tuple[tuple[str, str], ...],
         constants: tuple[str, ...],
     ) -> tuple[list[str], list[str]]:
@@ -112,6 +117,9 @@ class KernelText:
         scope = self.scope
         free: list[str] = []
         lines = filled([t.pointer for t in tensors]) if tensors else []
+        if boxes:
+            listed = ", ".join(b.name for b in boxes)
+            lines.append(f"{INDENT}{listed},  # descriptors of tiles, or None")
         for tensor in tensors:
             if tensor.strides:
                 free += tensor.strides[:-1]

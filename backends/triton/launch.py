@@ -394,6 +394,10 @@ class Launcher:
         grid = " * ".join(counts) or "1"
         lines.append(f"_programs = {grid}")
         call: list[str] = [self.tensor(t.name) for t in kernel.tensors]
+        for box in kernel.boxes:
+            tile = tuple_of([tiles[axis] if axis else "1" for axis in box.axes])
+            factor = factors[box.tensor]
+            call.append(f"_box({self.tensor(box.tensor)}, {factor}, {tile}, _target, _warps)")
         call += [f"*{steps[t.name]}" for t in strided]
         call += [self._passed(v) for v in kernel.values if not scope.is_constant(v)]
         call += [self.host(size) for size in kernel.sizes]

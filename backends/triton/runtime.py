@@ -11,6 +11,7 @@ import os
 import torch
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 _KERNEL = "kernel"
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -216,6 +217,26 @@ def _strides(tensor, factors=(16, 8, 4, 2)):
 def _long_strides(tensor):
     """The same of a tensor whose rows have any length: 16 or none, or each length had its own."""
     return _strides(tensor, (16,))
+
+
+def _box(tensor, factor, tile, target, warps):
+    """A descriptor of a tensor's tiles, or None where they are loaded through pointers.
+
+    Strides but the last have a factor. On an H200, for 4,096 keys in bf16, programs of 4 warps, of
+    which several share a multiprocessor, were 0 to 15 % faster with it, those of 8 10 % slower.
+    """
+    if warps != 4 or not target.startswith("cuda:") or int(target[5:]) < 90:
+        return None
+    sizes, width = [*tensor.shape], tensor.element_size()
+    if width not in (2, 4) or factor * width % 16 or tensor.data_ptr() % 16:
+        return None
+    if tile[-1] * width < 16 or max(tile) > 256 or not all(0 < n < 2**31 for n in sizes):
+        return None
+    beyond = -(-tensor.numel() // 16) * 16  # of a rank of one position, any step will do
+    *steps, last = (s if n > 1 else beyond for s, n in zip(tensor.stride(), sizes))
+    if (last != 1 and sizes[-1] > 1) or not all(0 < s * width < 2**40 for s in steps):
+        return None
+    return TensorDescriptor(tensor, sizes, [*steps, 1], [*tile])
 
 
 def _index(spans, *numbers):
