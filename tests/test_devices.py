@@ -22,6 +22,7 @@ from attnc.python import build, operators
 from attnc.python.definitions import DEFINITIONS, Definition
 from attnc.python.shapes import output_sizes
 from tests import examples, golden
+from tests.compiled import key
 from tests.support import ROOT
 
 SPEC = "cascade scaled(X[B,N], Y[B,N], by: float = 2.0) -> O[B,N]:\n    O[b,n] = by * X[b,n]\n"
@@ -178,29 +179,20 @@ def test_modules_know_the_shapes_that_pytorch_is_told() -> None:
 # What Triton compiles again
 
 
-def compiled_for(kernel: str, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> set[Any]:
+def compiled_for(kernel: str, shapes: dict[str, tuple[int, ...]], dtype: torch.dtype) -> set[str]:
     """What the kernels of a module are specialised by, at a call with contiguous tensors."""
     from attnc.backends.triton.inspect import recorded
 
     module = module_of(attnc.compile(examples.text(kernel), backend="triton"), f"again {kernel}")
     tensors = [torch.empty(s, dtype=dtype, device="meta") for s in shapes.values()]
-    found = set()
-    for launch in recorded(module, lambda m: getattr(m, kernel)(*tensors)):
-        parameters = {p.name: p for p in launch.kernel.params}
-        fixed = {
-            name: value
-            for name, value in launch.arguments.items()
-            if parameters[name].is_constexpr
-            or not (parameters[name].do_not_specialize or isinstance(value, torch.Tensor))
-        }
-        found.add((launch.kernel.__name__, str(fixed), launch.warps, launch.stages))
-    return found
+    launches = recorded(module, lambda m: getattr(m, kernel)(*tensors))
+    return {key(launch, "cuda:90") for launch in launches}
 
 
 def test_a_new_length_compiles_nothing() -> None:
     """Nor does another number of heads or sequences; a head size, a type does."""
 
-    def at(B: int, H: int, J: int, M: int, N: int, E: int = 64, half: bool = True) -> set[Any]:
+    def at(B: int, H: int, J: int, M: int, N: int, E: int = 64, half: bool = True) -> set[str]:
         shapes = {"Q": (B, H, M, E), "K": (B, J, N, E), "V": (B, J, N, E)}
         return compiled_for("gqa_causal", shapes, torch.float16 if half else torch.float32)
 
