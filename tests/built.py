@@ -46,6 +46,8 @@ class Built:
             space["_crew"] = lambda kernel, _: kernel  # all threads, though there is little to do
         if few is not None and chosen is not None:
             space["_few_rows"] = lambda *_: few
+            one = len(self.text) % 2 == 0  # the half of all texts, whatever their pieces are
+            space["_one_piece"] = lambda *counts: one and max(counts) < 2
         try:
             arguments = [_array(inputs[i.name]) for i in self.facts.cascade.inputs]
             found = function(*arguments, **parameters)

@@ -108,6 +108,30 @@ def test_kernels_are_chosen_by_sizes(kernel: Any, monkeypatch: pytest.MonkeyPatc
     assert called[7:] == ["_k0"]
 
 
+def test_one_piece_needs_no_merging(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kernel then does what two do; where there are more, its bits would not be theirs."""
+    space, called = kernel.__globals__, list[str]()
+    build = space["_built"]
+
+    def noted(made_: Any, *fixed: Any) -> Any:
+        called.append(made_.__name__)
+        return build(made_, *fixed)
+
+    monkeypatch.setitem(space, "_built", noted)
+    space["_CALLS"].clear()
+    for keys, names in ((POINTS, ["_one0"]), (POINTS + 1, ["_few0", "_few1"]), (3, ["_one0"])):
+        for window, sinks in ((1000, 0), (5, 3), (0, 0)):
+            assert not wrong(kernel, inputs(8, 2, 1, keys, 32), window, sinks)
+        assert called[-len(names) :] == names
+    arrays = inputs(8, 2, 1, 100, 32)
+    some = kernel(*arrays, window=40, sinks=3)
+    monkeypatch.setitem(space, "_one_piece", lambda *_: True)
+    space["_CALLS"].clear()
+    assert not wrong(kernel, arrays, 40, 3)
+    assert called[-1] == "_one0"
+    assert some[0].tobytes() != kernel(*arrays, window=40, sinks=3)[0].tobytes()
+
+
 def test_steps_of_any_length(kernel: Any) -> None:
     """Keys are read where they lie if neighbours are next to each other, else copied."""
     q, k, v = inputs(8, 2, 1, 100, 32)

@@ -42,6 +42,8 @@ class ReadyCaller(Caller):
     built: Sequence[Printed] = ()
     few: ReadyCaller | None = None
     """Of the kernels for few rows."""
+    one: ReadyCaller | None = None
+    """Of those for few rows where each stream has one piece."""
     sizes: frozenset[Expr] = frozenset()
     """Sizes that are few wherever kernels are called."""
     later: frozenset[str] = frozenset()
@@ -78,7 +80,7 @@ class ReadyCaller(Caller):
         if self.few is not None:
             rows = rows_of_pieces(self.plan, self.built, self.few.plan)
             lines += ["", f"if {self._rows_are_few(rows)}:"]
-            lines += [INDENT + x if x else x for x in self._of_few(self.few)]
+            lines += _under(self._of_few(self.few))
         return [*lines, *self._ready()]
 
     def _of_few(self, few: ReadyCaller) -> list[str]:
@@ -88,6 +90,10 @@ class ReadyCaller(Caller):
             for x in few.plan.lets
             if x.name not in self.facts.values
         ]
+        counts = [e for k in few.built if isinstance(k.scope, FewScope) for e in k.scope.pieces]
+        if self.one is not None and counts:
+            lines.append(f"if _one_piece({', '.join(dict.fromkeys(map(few.host, counts)))}):")
+            lines += _under(self.one._ready())
         if few.plan.given != self.plan.given:
             lines += few._nothing()
         return [*lines, *few._ready()]
@@ -103,7 +109,7 @@ class ReadyCaller(Caller):
         for kernel in self.built:
             run += self._call_of(kernel)
         run.append(self._returned())
-        return [*lines, *(INDENT + x for x in run), "", "return _run"]
+        return [*lines, *_under(run), "", "return _run"]
 
     def _rows_are_few(self, rows: Sequence[tuple[Printed, str]]) -> str:
         return " and ".join(
@@ -120,7 +126,7 @@ class ReadyCaller(Caller):
         return [
             f"_others = _FEW() if {self._rows_are_few(rows)} else None",
             "if _others is not None:",
-            *(INDENT + line for line in call),
+            *_under(call),
         ]
 
     def _nothing_else(self) -> str:
@@ -259,6 +265,11 @@ class ReadyCaller(Caller):
     def _beside(self, scope: LaneScope) -> str:
         """How many programs there are at each tile."""
         return " * ".join(self.host(size, PRODUCT) for size in scope.beside) or "1"
+
+
+def _under(lines: Sequence[str]) -> list[str]:
+    """Lines of a block."""
+    return [INDENT + line if line else line for line in lines]
 
 
 def _parts(buffer: Buffer) -> list[tuple[str, str]]:

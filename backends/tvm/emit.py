@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,20 +78,24 @@ class Kernels:
     few: tuple[Printed, ...]
     rows: tuple[tuple[Printed, str], ...]
     """The kernels that `few` have in pieces, and the axis of each that then has few points."""
+    one: tuple[Printed, ...] = ()
+    """The kernels of the plan where each stream has one piece, so that there is nothing to merge:
+    those of `rows` for few rows, the others as in `built`."""
 
     @property
     def all(self) -> tuple[Printed, ...]:
-        """Both."""
-        return (*self.built, *self.few)
+        """Each once."""
+        return tuple({k.name: k for k in (*self.built, *self.one, *self.few)}.values())
 
 
-def kernels_of(plan: Plan, pieces: Plan | None = None) -> Kernels:
-    """A plan, and the same in pieces, as kernels for CPUs."""
+def kernels_of(plan: Plan, pieces: Plan | None = None, *, one: bool = False) -> Kernels:
+    """A plan, and the same in pieces, as kernels for CPUs; `one`: also where one piece is all."""
     built = tuple(printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels))
     if pieces is not None:
         rows = tuple(rows_of_pieces(plan, built, pieces))
         if rows:
-            return Kernels(plan, built, pieces, tuple(_in_pieces(plan, pieces)), rows)
+            whole = tuple(_in_one(plan, built, [k for k, _ in rows])) if one else ()
+            return Kernels(plan, built, pieces, tuple(_in_pieces(plan, pieces)), rows, whole)
     return Kernels(plan, built, None, (), ())
 
 
@@ -111,7 +115,7 @@ def emit_plan(
         return emit_device(Counted()(plan), options, notes)
     if isinstance(pieces, frozenset):
         return emit_kernels(kernels_of(plan), options, notes, pieces)
-    return emit_kernels(kernels_of(plan, pieces), options, notes)
+    return emit_kernels(kernels_of(plan, pieces, one=True), options, notes)
 
 
 def emit_kernels(
@@ -125,6 +129,10 @@ def emit_kernels(
         caller.few = ReadyCaller(
             found.pieces, options, [], names=caller.names, built=found.few, sizes=few
         )
+        if found.one:
+            caller.one = ReadyCaller(
+                plan, options, [], names=caller.names, built=found.one, sizes=few
+            )
     wrapper = "\n".join(caller.text())
     bodies = "\n\n\n".join("\n".join(k.lines) for k in kernels)
     said, called = words(bodies), words(wrapper)
@@ -176,6 +184,12 @@ def _in_pieces(plan: Plan, pieces: Plan) -> Iterator[Printed]:
     used = with_pieces(plan, pieces, stores=True)
     for i, kernel in enumerate(pieces.kernels):
         yield (few_printed if kernel.name in used else printed)(pieces, kernel, f"_few{i}")
+
+
+def _in_one(plan: Plan, built: Sequence[Printed], rows: Sequence[Printed]) -> Iterator[Printed]:
+    """The kernels of a plan whose streams have one piece; of `rows`, there are few."""
+    for i, (kernel, other) in enumerate(zip(plan.kernels, built, strict=True)):
+        yield few_printed(plan, kernel, f"_one{i}") if other in rows else other
 
 
 def _helpers(files: tuple[str, ...], by_c: bool, said: frozenset[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Final
 from attnc.backends.names import Names
 from attnc.backends.triton.schedule import tiled
 from attnc.backends.tvm.scope import RESERVED, LaneScope
-from attnc.ir.expr import Apply, Binary, Int, Value, Var
+from attnc.ir.expr import Apply, Binary, Expr, Int, Value, Var
 from attnc.ir.tiles import Carry, Fold, Kernel, Let, Load, Loop, Map, Plan, Statement
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.walk import subexpressions
@@ -37,6 +37,12 @@ class FewScope(LaneScope):
         """The kernel without the axes along which it has the parts of a stream."""
         apart = _apart(self.kernel)
         return replace(self.kernel, axes=tuple(a for a in self.kernel.axes if a.name not in apart))
+
+    @property
+    def pieces(self) -> list[Expr]:
+        """How many parts each stream has."""
+        apart = _apart(self.kernel)
+        return [a.size for a in self.kernel.axes if a.name in apart]
 
     def least(self, axis: str) -> int:
         """The least tile along an axis: several pieces, lest lengths that grow build often."""

@@ -30,6 +30,11 @@ def _few_rows(rows, others, lanes):
     return (rows > 0) & ((rows * 2 <= lanes) | ((rows <= lanes * 4) & (others < 4)))
 
 
+def _one_piece(*counts):
+    """Whether each stream has one piece, so that a kernel can do without states of pieces."""
+    return max(counts) < 2
+
+
 def _shared(size, most, others):
     """The most that tiles shall have so that each thread finds one; `others`: tiles beside them."""
     while most > 1 and 0 < -(-int(size) // most) * int(others) < _workers():
