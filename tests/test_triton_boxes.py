@@ -86,7 +86,7 @@ def test_faults_are_seen(fault: str) -> None:
     wrong = text.replace(*FAULTS[fault])
     assert wrong != text
     with pytest.raises((AssertionError, Failed)):
-        compared(wrong, arrays(4, 39, 16))
+        compared(wrong, arrays(4, 39, 24))
 
 
 # Which calls have descriptors

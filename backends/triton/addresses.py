@@ -44,6 +44,8 @@ class Addresses:
     scope: KernelScope
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     prologue: list[str] = field(default_factory=list[str])
+    neighbours: set[str] = field(default_factory=set[str])
+    """The axes along which rows of tiles lie in memory."""
     _bases: dict[str, str] = field(default_factory=dict[str, str])
 
     def tensor(self, name: str) -> Tensor:
@@ -102,6 +104,8 @@ class Addresses:
         base = " + ".join([self._base(known.pointer, fixed), *moving])
         if not lanes:
             return Term(base, (), Held.I64, SUM if moving else ATOM)
+        if len(lanes) > 1 and self.scope.text(index[-1]).axes:
+            self.neighbours |= set(lanes[-1].axes)
         found = tuple(a for a in axes if any(a in t.axes for t in lanes))
         texts = [spread(t, found).at(PRODUCT) for t in lanes]
         joined = " + ".join(texts)

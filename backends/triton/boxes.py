@@ -94,17 +94,20 @@ class Boxes:
         return any(i.name == item.tensor and i.element in ELEMENTS for i in plan.inputs)
 
     def _is_bounded(self, item: Load, where: Expr, ranks: Collection[str | None]) -> bool:
-        """Whether a load needs no test but that it is within the tensor, and no fill but 0.
+        """Whether a load needs no test but of ranks that are held whole, and no fill but 0.
 
-        Where nothing is said of the other lanes, anything will do, and nothing is read beyond.
+        So tiles at the ends of ranges come through pointers: a loop for few tiles, of which some
+        have no descriptor, would take barriers and room beside those of the loop for full tiles,
+        which just fill a multiprocessor.
         """
-        if where == Bool(True) or item.fill is None:
-            return True
         sizes = tensor_sizes(self.scope.plan)[item.tensor]
-        own = {
-            Compare(("<",), (Var(a), s)) for a, s in zip(ranks, sizes, strict=True) if a is not None
+        own: set[Expr] = {
+            Compare(("<",), (Var(a), s))
+            for a, s in zip(ranks, sizes, strict=True)
+            if a is not None and self.scope.axis(a).kind == "whole"
         }
-        return item.fill == 0 and own.issuperset(conjuncts(where))
+        own.add(Bool(True))
+        return item.fill in (None, 0) and own.issuperset(conjuncts(where))
 
     def _box(self, tensor: str, ranks: tuple[str | None, ...]) -> Box:
         if (tensor, ranks) not in self.found:

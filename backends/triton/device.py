@@ -90,6 +90,14 @@ def _ranked(x, here, coordinate, count: tl.constexpr):
 
 
 @triton.jit
+def _log2(x):
+    """The logarithm to the base 2, that of a power of 2 exact."""
+    found = tl.log2(x)
+    whole = tl.floor(found + 0.5)
+    return tl.where(tl.exp2(whole) == x, whole, found)
+
+
+@triton.jit
 def _floordiv(a, b):
     """The quotient of integers, rounded down; by 0 anything but undefined."""
     b = b + (b == 0)

@@ -8,7 +8,6 @@ PLAIN: Final = {
     "exp": "tl.exp",
     "exp2": "tl.exp2",
     "log": "tl.log",
-    "log2": "tl.log2",
     "sqrt": "tl.sqrt",
     "rsqrt": "tl.rsqrt",
     "sin": "tl.sin",
@@ -23,6 +22,7 @@ PLAIN: Final = {
 FUNCTIONS: Final = {
     "expm1": "_expm1",
     "log1p": "_log1p",
+    "log2": "_log2",
     "tanh": "_tanh",
     "sigmoid": "_sigmoid",
     "relu": "_relu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attnc.backends.triton.addresses import Tensor
@@ -14,9 +15,9 @@ from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import Argument, KernelScope
 from attnc.backends.triton.terms import HELD
 from attnc.ir import printer
-from attnc.ir.expr import Expr
+from attnc.ir.expr import Expr, Value
 from attnc.ir.printer import ATOM
-from attnc.ir.tiles import Kernel, Plan, Store
+from attnc.ir.tiles import Fold, Kernel, Plan, Store, TopK
 from attnc.ir.tiles_walk import pieces_of, statements
 from attnc.passes.tiling.context import Context
 
@@ -31,6 +32,8 @@ class Printed:
     boxes: tuple[Box, ...]
     values: tuple[str, ...]
     """Values of the plan that the kernel takes."""
+    factored: Mapping[str, str]
+    """Of some of them the names of factors by which they are divided."""
     sizes: tuple[Expr, ...]
     """Sizes of axes that it takes, too."""
     hoists: tuple[Argument, ...]
@@ -41,6 +44,24 @@ class Printed:
     """Those of `INDEX`, `FLOAT` and `TYPE` that the kernel takes."""
     scope: KernelScope = field(repr=False)
     model: Model = field(repr=False)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether it compares values with themselves, to say which come first.
+
+        A sum of products is then to have one value wherever it is held. Lanes that add their
+        products to each other's have several if a multiplication is fused with the addition.
+        """
+        found = statements(self.scope.kernel.body)
+        return any(
+            isinstance(s, TopK) or (isinstance(s, Fold) and s.op in ("argmax", "argmin"))
+            for s in found
+        )
+
+    @property
+    def products(self) -> bool:
+        """Whether a loop multiplies matrices that it loads."""
+        return bool(self.model.operands()[1])
 
 
 def printed(plan: Plan, kernel: Kernel, function: str, precision: str = "ieee") -> Printed:
@@ -73,14 +94,18 @@ class KernelText:
             f"{name} = tl.cast({name}, INDEX)"
             for name in (scope.names.of("value", v) for v in scope.used if self._is_free(v))
         ]
-        head = [*programs, *body.addresses.factors(), *wide, *casts, *body.addresses.prologue]
+        factored = self._factored(body.addresses.neighbours)
+        whole = [f"{(n := scope.names.of('value', v))} = {n} * {by}" for v, by in factored.items()]
+        factors = [*whole, *programs, *body.addresses.factors()]
+        head = [*factors, *wide, *casts, *body.addresses.prologue]
         text = "\n".join([*head, *body.lines])
         constants = tuple(n for n in ("INDEX", "FLOAT", "TYPE") if n in text)
         tiles = tuple(
             (a.name, scope.size_of(a.name)) for a in scope.kernel.axes if scope.is_tile(a.name)
         )
         boxes = body.boxes.used(text)
-        arguments, free = self._arguments(tensors, boxes, tiles, constants)
+        fixed = (*(t.factor for t in tensors if t.factored), *factored.values(), *constants)
+        arguments, free = self._arguments(tensors, boxes, tiles, fixed)
         listed = ", ".join(f'"{n}"' for n in free)
         decorator = f"@triton.jit(do_not_specialize=[{listed}])" if listed else "@triton.jit"
         lines = [*laid_out(decorator), f"def {self.function}(", *arguments, "):"]
@@ -93,6 +118,7 @@ class KernelText:
             tensors,
             boxes,
             tuple(scope.used),
+            factored,
             tuple(scope.sizes.values()),
             tuple(scope.arguments()),
             tuple(a.name for a in scope.kernel.axes if a.kind == "par"),
@@ -105,6 +131,21 @@ class KernelText:
     def _is_free(self, value: str) -> bool:
         """Whether a value is an integer of any size: a parameter, or what is made of some."""
         return value in self.scope.bounds and self.scope.bounds[value][0] < 0
+
+    def _factored(self, neighbours: set[str]) -> dict[str, str]:
+        """Sizes that are divided by a number that is known when the kernel is compiled.
+
+        Where rows end in memory: if all ends are aligned, rows are loaded by several elements.
+        """
+        scope = self.scope
+        found: dict[str, str] = {}
+        for axis in scope.kernel.axes:
+            if axis.name not in neighbours or not isinstance(axis.size, Value):
+                continue
+            value = axis.size.name
+            if value in scope.used and not scope.is_constant(value):
+                found[value] = scope.names.fresh(f"{scope.names.of('value', value)}_by")
+        return found
 
     def _arguments(
         self,
@@ -137,7 +178,6 @@ class KernelText:
             note = "" if shown == argument.name else f"  # {shown}"
             lines.append(f"{INDENT}{argument.name}: tl.float64,{note}")
         fixed += [size for _, size in tiles]
-        fixed += [t.factor for t in tensors if t.factored]
         fixed += constants
         lines += [f"{INDENT}{name}: tl.constexpr," for name in fixed]
         return lines, free

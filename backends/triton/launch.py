@@ -317,7 +317,7 @@ class Launcher:
             lines += Sizes(other, self.host, names).lines()
             shared = [a.tile for a in last.axes if a.tile and not other.scope.is_tile(a.name)]
             lines += [f"{self.value(tile)} = 1" for tile in shared]
-            lines.append("_held = _warps, _stages")
+            lines.append("_held = _warps, _stages, _beside")
             known |= {a.tile for a in last.axes}
         return lines
 
@@ -382,7 +382,7 @@ class Launcher:
             lines.append(f"{factors[tensor.name]}, {steps[tensor.name]} = {divided}({name})")
         tiles = self._tiles(kernel, taken)
         if any(a.tile for a in scope.kernel.axes):
-            lines.append("_warps, _stages = _held")
+            lines.append("_warps, _stages, _beside = _held")
         else:
             lines += Sizes(kernel, self.host, tiles).lines()
         counts = []
@@ -399,7 +399,12 @@ class Launcher:
             factor = factors[box.tensor]
             call.append(f"_box({self.tensor(box.tensor)}, {factor}, {tile}, _target, _warps)")
         call += [f"*{steps[t.name]}" for t in strided]
-        call += [self._passed(v) for v in kernel.values if not scope.is_constant(v)]
+        evened = {v: taken.of("factor", by) for v, by in kernel.factored.items()}
+        lines += [f"{by} = _factor({self.value(v)})" for v, by in evened.items()]
+        for value in kernel.values:
+            if not scope.is_constant(value):
+                by = f" // {evened[value]}" if value in evened else ""
+                call.append(self._passed(value) + by)
         call += [self.host(size) for size in kernel.sizes]
         call += [self._hoisted(a.value) for a in kernel.hoists]
         fixed = {
@@ -407,6 +412,7 @@ class Launcher:
         }
         fixed |= {size: tiles[axis] for axis, size in kernel.tiles}
         fixed |= {t.factor: factors[t.name] for t in strided if t.factored}
+        fixed |= {by: evened[v] for v, by in kernel.factored.items()}
         spans = [
             f"({self.tensor(t.name)}, {tuple_of([str(r) for r in sorted(t.lanes)])})"
             for t in kernel.tensors
@@ -424,7 +430,9 @@ class Launcher:
         rows = [x for line in filled_rows(call) for x in laid_out(line)]
         rows += [f"{name}={text}," for name, text in fixed.items()]
         rows += ["num_warps=_warps,", "num_stages=_stages,"]
-        rows.append("enable_fp_fusion=True,")
+        if kernel.products:
+            rows.append("**_limited(_target, _type, _warps, _beside),")
+        rows.append(f"enable_fp_fusion={not kernel.ranks},")
         lines.append("if _programs:")
         lines.append(f"{INDENT}with _on(_device):")
         lines.append(f"{INDENT * 2}{kernel.name}[(_programs,)](")

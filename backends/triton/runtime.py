@@ -219,6 +219,11 @@ def _long_strides(tensor):
     return _strides(tensor, (16,))
 
 
+def _factor(size):
+    """A factor of a size, so that it is known whether rows of that length end aligned."""
+    return 16 if size % 16 == 0 else 1
+
+
 def _box(tensor, factor, tile, target, warps):
     """A descriptor of a tensor's tiles, or None where they are loaded through pointers.
 
@@ -313,12 +318,14 @@ _SHARED = {"cuda:75": 64, "cuda:80": 163, "cuda:87": 163, "cuda:90": 227, "cuda:
 """Kilobytes of shared memory that a program may have; elsewhere on cuda 99, on hip 64."""
 
 
-def _fitting(target, dtype, rows, warps, live, once, rounds):
+def _fitting(target, dtype, rows, tile, warps, beside, live, once, rounds):
     """Stages of the pipeline with which tiles fit into registers and shared memory; 0 if none.
 
     `live` are the lanes of tiles that live at once, `once` and `rounds` those of operands that are
-    loaded before a loop and in each of its rounds. The smallest tiles need not fit into registers:
-    what does not is kept in memory, slowly.
+    loaded before a loop and in each of its rounds; of `rows` there are no more than a `tile`.
+    `beside`: so many programs must fit on one multiprocessor, where products of matrices run beside
+    everything else. The smallest tiles need not fit into registers: what does not is kept in
+    memory, slowly.
     """
     hip = target.startswith("hip")
     threads = (64 if hip else 32) * warps
@@ -328,15 +335,30 @@ def _fitting(target, dtype, rows, warps, live, once, rounds):
         lanes += once + rounds
     if live > 2**20:  # more than Triton allows in one tile
         return 0
-    if rows > 16 and lanes * wide > threads * (200 if hip else 144):
+    most = 200 if hip else 144
+    room = _SHARED.get(target, 64 if hip else 99)
+    least = 1
+    if target == "cuda:90" and rounds and dtype.itemsize <= 2:
+        if warps > 4 and tile < 16 * warps:  # a matrix instruction has 16 rows of each warp
+            return 0
+        most = 3 * min(64, 512 // (beside * warps))  # three quarters of a thread's registers
+        room = (room + 1) // beside - 1
+        least = min(beside, 2)
+    if rows > 16 and lanes * wide > threads * most:
         return 0
-    room = 1024 * _SHARED.get(target, 64 if hip else 99)
     if hip:  # what is loaded ahead is in registers, and 8 KB are for what is exchanged
-        return 2 if dtype.itemsize * rounds + 8192 <= room else 0
-    for stages in (3, 2, 1):
-        if dtype.itemsize * (once + stages * rounds) <= room:
+        return 2 if dtype.itemsize * rounds + 8192 <= 1024 * room else 0
+    for stages in range(3, least - 1, -1):
+        if dtype.itemsize * (once + stages * rounds) <= 1024 * room:
             return stages
     return 0
+
+
+def _limited(target, dtype, warps, beside):
+    """The registers of a thread, where so many programs are to run side by side."""
+    if target != "cuda:90" or dtype.itemsize > 2 or beside * warps <= 8:
+        return {}
+    return {"maxnreg": 2048 // (beside * warps)}
 
 
 def _too_large(target, **extents):

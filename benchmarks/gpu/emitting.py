@@ -209,8 +209,10 @@ def _judged(
         arrays[f"{item.name}/bound"] = np.where(bound == 0, np.float32(0), upper)
         arrays[f"{item.name}/wild"] = x.present & ~np.isfinite(value)
     limit = max(DOUBTFUL.get(name, 0.02), SHARES.get((name, label), 0) if kind != "f32" else 0)
-    if wide and undecided > DECIDED:
-        return None
+    if wide:
+        if undecided > DECIDED:
+            return None
+        limit = max(limit, DECIDED)
     return Case(label, kind, dict(parameters), types, wide, limit), arrays
 
 

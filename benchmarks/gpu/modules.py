@@ -112,6 +112,7 @@ def retiled(text: str, tiling: Tiling) -> str:
             ("_others", tiling.others),
             ("_warps", tiling.warps),
             ("_stages", tiling.stages),
+            ("_beside", 1),
         ):
             if value is not None and key in first:
                 first[key] = value

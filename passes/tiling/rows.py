@@ -188,7 +188,11 @@ class _Teller:
         return mapped(item, change)
 
     def _unguarded(self, expr: Expr) -> Expr:
-        """`x` for `x if seen else c`, where `x` is `c` from the start."""
+        """`x` for `x if seen else c`, where `x` is `c` from the start.
+
+        And `(t if seen else 0) * x` for `t * x if seen else 0`, where `x` is 0 from the start and
+        `t` has fewer axes, so that there is less to choose.
+        """
         inner = rebuild(expr, tuple(self._unguarded(c) for c in children(expr)))
         match inner:
             case Choice(condition=Name(name=name), then=then, other=other) if (
@@ -198,9 +202,23 @@ class _Teller:
                 kinds = 0 if fill is None else classes.of_constant(fill)
                 if kinds in EXACT and self.first(then) == kinds:
                     return then
-                return inner
+                return (self._within(name, then) if other == Int(0) else None) or inner
             case _:
                 return inner
+
+    def _within(self, flag: str, product: Expr) -> Expr | None:
+        """A product that is 0 while nothing was seen, by its factor with fewer axes; or None."""
+        match product:
+            case Binary(op="*", left=left, right=right):
+                zero, varies = classes.of_constant(0), self.context.varies
+                for narrow, wide in ((left, right), (right, left)):
+                    if varies(narrow) < varies(wide) and self.first(wide) == zero:
+                        chosen = Choice(Name(flag), narrow, Int(0))
+                        pair = (chosen, wide) if narrow is left else (wide, chosen)
+                        return Binary("*", *pair)
+                return None
+            case _:
+                return None
 
     def _used_inside(self, kernel: Kernel) -> bool:
         """Whether anything in the loop still asks for the flag."""
