@@ -54,6 +54,7 @@ class Search:
         for index, cell in enumerate(self.cells):
             for name in {*cell.names, *_defined(cell.item)}:
                 self._places.setdefault(name, set()).add(index)
+        self._costs: dict[frozenset[tuple[str, Scalar]], float] = {}
         self._at: Labels = {}
         self._now: list[Written | None] = [None for _ in self.cells]
         self._stale: set[int] = set(range(len(self.cells)))
@@ -82,6 +83,12 @@ class Search:
 
     def cost(self, labels: Mapping[str, Scalar]) -> float:
         """What a kernel costs at some units; infinite where they are impossible."""
+        key = frozenset((n, u) for n, u in labels.items() if u != ONE)
+        if key not in self._costs:
+            self._costs[key] = self._cost(labels)
+        return self._costs[key]
+
+    def _cost(self, labels: Mapping[str, Scalar]) -> float:
         writer = self.writer(labels)
         self._move(labels)
         total, tiles = 0.0, set[tuple[str, Scalar]]()
@@ -196,7 +203,7 @@ class Search:
     def _single(self, labels: Labels, names: Sequence[str], cost: float) -> tuple[Labels, float]:
         """Units where each of some tiles has another, if that costs less."""
         for name in names:
-            for unit in self.exponents:
+            for unit in (u for u in self.exponents if u != labels.get(name, ONE)):
                 trial: Labels = {**labels, name: unit}
                 again = self.cost(trial)
                 if again < cost * (1 - LEAST):
