@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,29 @@ def test_hyperbolic_tangent(monkeypatch: pytest.MonkeyPatch) -> None:
     space["_BUILT"].clear()
     space["_TANH"] = (0.0667, *space["_TANH"][1:-2], 0.99999, 1.5)
     assert off() > 2
+
+
+def test_kernels_of_a_call_are_built_at_once() -> None:
+    """Each waits until another one is begun; in turn, as a fault, none goes on."""
+    function = made("causal", "tvm_at_once")
+    space, both = function.__globals__, threading.Barrier(2)
+    space["_few_rows"] = lambda *_: True
+    known: dict[Any, Any] = space["_BUILT"]
+
+    def build(*key: Any) -> Any:
+        if key not in known:
+            both.wait(5 if at_once else 0.1)
+            known[key] = lambda *_: None
+        return known[key]
+
+    at_once, space["_built"] = True, build
+    function(*drawn())
+    assert len(known) == 2
+    known.clear()
+    space["_CALLS"].clear()
+    at_once, space["_all_built"] = False, lambda *asked: [build(*key) for key in asked]
+    with pytest.raises(threading.BrokenBarrierError):
+        function(*drawn())
 
 
 def test_products_are_not_computed_anew() -> None:

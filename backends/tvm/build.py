@@ -30,6 +30,18 @@ def _built(kernel, *fixed):
     return _BUILT[key]
 
 
+def _all_built(*asked):
+    """Kernels as `_built` gives them. What is new is built at the same time: LLVM leaves Python to
+    others while it works."""
+    if "forked" not in _KNOWN and any(key not in _BUILT for key in asked):
+        from concurrent.futures import ThreadPoolExecutor
+
+        _launcher()  # of which there is one
+        with ThreadPoolExecutor(4) as threads:
+            return list(threads.map(lambda key: _built(*key), asked))
+    return [_built(*key) for key in asked]
+
+
 def _forked():
     """What a process begins with that is a copy of another one, whose threads are not copied.
 

@@ -103,6 +103,11 @@ class ReadyCaller(Caller):
         lines = self._rooms()
         for kernel in self.built:
             lines += ["", *self._made_ready(kernel)]
+        if len(self.built) > 1:
+            asked = ", ".join(f"{kernel.name}_asked" for kernel in self.built)
+            lines += ["", *laid_out(f"_kernels = _all_built({asked})")]
+            for i, kernel in enumerate(self.built):
+                lines += self._chosen(kernel, f"_kernels[{i}]")
         tensors = ", ".join(self.tensor(i.name) for i in self.plan.inputs)
         lines += ["", f"def _run({tensors}):"]
         run = self._tensors()
@@ -227,11 +232,18 @@ class ReadyCaller(Caller):
         fixed = [self.value(v) for v in kernel.fixed] + list(tiles.values())
         told = [*(["_pairs"] if scope.pairs else []), *self._dense(kernel), *fixed]
         types = ", ".join([kernel.name, "_type", "_float", "_lanes", *told])
-        products = work(scope.whole, lambda size: self.host(size, PRODUCT))
-        lines += laid_out(f"{kernel.name}_call = _crew(_built({types}), {products})")
+        if len(self.built) > 1:  # each is built while others are
+            lines += laid_out(f"{kernel.name}_asked = ({types})")
+        else:
+            lines += self._chosen(kernel, f"_built({types})")
         lines.append(f"{kernel.name}_numbers = (")
         rows_ = [x for line in filled_rows(numbers) for x in laid_out(line)]
         return [*lines, *(INDENT + line for line in rows_), ")"]
+
+    def _chosen(self, kernel: Printed, built: str) -> list[str]:
+        """The lines that give what is called of a kernel: on all threads, or on one."""
+        products = work(kernel.scope.whole, lambda size: self.host(size, PRODUCT))
+        return laid_out(f"{kernel.name}_call = _crew({built}, {products})")
 
     def _call_of(self, kernel: Printed) -> list[str]:
         """The lines that call a kernel."""

@@ -93,6 +93,7 @@ def _target():
         own = {"kind": "llvm", "fast-math-contract": True, **chosen}
         if _machine() in ("x86_64", "AMD64"):
             # This pass takes a seventh of LLVM's time there, and kernels are as fast without it.
+            # LLVM is told for the whole process, as long as it works; no other option is changed.
             own["cl-opt"] = ["-disable-lsr:bool=true"]
         _KNOWN["target"] = tvm.target.Target(own)
     return _KNOWN["target"]
