@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from attnc.api import Device, check, emit
+from attnc.backends.tvm.body import Body
 from attnc.modules import function_of
 from tests import examples
 from tests.test_gallery import facts
@@ -113,6 +115,25 @@ def test_extremes_of_products(monkeypatch: pytest.MonkeyPatch) -> None:
     space["_BUILT"].clear()
     space["_take"] = lambda *_: None
     assert not np.allclose(function(q, k, v), wanted, 1e-1, 1e-1)
+
+
+def test_full_rounds_load_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents are not loaded where all keys are of one, so that nothing parts a product from its
+    maximum; in memory, what the next round reads is asked for, but not where keys are left out."""
+
+    spec = Path(__file__).parents[1] / "benchmarks" / "cpu" / "documents.attn"
+
+    def text() -> str:
+        found = check(spec.read_text("utf-8")).select()
+        return emit(found, backend="tvm", dtype=None, static={}, device=Device())
+
+    found = text()
+    calls = [c for c in re.findall(r" _dot\((.*?)\n +\)\n", found, re.DOTALL) if "_placed" in c]
+    assert ["extremes=" in c for c in calls] == [True, False]
+    assert all("ahead=" in c for c in calls)
+    assert found.count("ahead=_placed") == len(calls)
+    monkeypatch.setattr(Body, "_without_unread", lambda _, body, __: body)
+    assert "extremes=((" not in text()
 
 
 def test_hyperbolic_tangent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attnc.backends.numpy.layout import INDENT
@@ -15,7 +15,7 @@ from attnc.backends.tvm.products import Products
 from attnc.backends.tvm.rounds import Rounds
 from attnc.backends.tvm.terms import DTYPES, KEPT
 from attnc.ir.comparisons import TURNED
-from attnc.ir.expr import Bool, Name
+from attnc.ir.expr import Bool, Expr, Name
 from attnc.ir.printer import AND
 from attnc.ir.tiles import (
     Carry,
@@ -34,13 +34,16 @@ from attnc.ir.tiles import (
     TopK,
 )
 from attnc.ir.tiles_facts import loaded_types, tensor_sizes
-from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names
+from attnc.ir.tiles_walk import ahead, expressions, in_full, in_turn, names, reads
 from attnc.ir.types import Kind
 
 
 @dataclass
 class Body(Products):
     """Prints statements."""
+
+    _handed: set[str] | None = None
+    """What the block that is printed reads at its end, if all of it is printed at once."""
 
     def statements(self, body: Sequence[Statement]) -> None:
         """Prints statements in order, those with the same loops together."""
@@ -56,7 +59,7 @@ class Body(Products):
                 self._true.add(item.target)
                 continue
             kept.append(item)
-        for part in self._split(kept):
+        for part in self._split(self._without_unread(kept, sums.values())):
             for found in self._with_extremes(nests(part, self.scope)):
                 if isinstance(found, Nest):
                     self._nest(found)
@@ -69,6 +72,15 @@ class Body(Products):
                     made = [found.target] if isinstance(found, Dot | Scan | TopK) else []
                 for name in made:
                     self._pack(name)
+
+    def _without_unread(
+        self, body: Sequence[Statement], sums: Iterable[tuple[Dot, Expr]]
+    ) -> list[Statement]:
+        """The statements of a block but loads that none reads, as conditions that did are known."""
+        if self._handed is None:
+            return list(body)
+        read = self._handed.union(*map(reads, body), *(reads(dot) for dot, _ in sums))
+        return [s for s in body if not (isinstance(s, Load) and s.target not in read)]
 
     def _split(self, body: Sequence[Statement]) -> Iterator[list[Statement]]:
         """Statements up to each sum onto a product, and that alone."""
@@ -259,8 +271,8 @@ class Body(Products):
 
     def _inside(self, item: Loop | If) -> None:
         """The body of a block, and what it carries brought along."""
-        before, true = self._aliases, self._true
-        self._true = set(true)
+        before, true, handed = self._aliases, self._true, self._handed
+        self._true, self._handed = set(true), None
         found = updates(item.body, item.carries, {}).aliases
         where = {t: s for s in item.body for t in ([s.target] if isinstance(s, Map) else [])}
         lies = self.scope.layouts
@@ -273,10 +285,12 @@ class Body(Products):
                 self.statements(item.body[:first])
                 self.opens(f"if {self._truth(item.where).text}:")
             self._aliases = {**before, **found}
+            self._handed = None if tested else names(*(c.next for c in item.carries))
             scope = self.scope
             for target, carried in found.items():
                 scope.buffers[target] = scope.buffer(carried)
             self.statements(item.body[first:])
+            self._handed = handed
             self._nexts([c for c in item.carries if c.name not in found.values()])
         self._aliases, self._true = before, true
 

@@ -140,6 +140,7 @@ class Products(Transfers):
         else:
             taken = f"({taken}{scope.element(single)})"
         turned = scope.layouts[single] == (found.over, other)
+        follows = scope.axis(found.over if turned else other).kind == "stream"
         if item.target in self.pairs.products:
             one, several = self.pairs.products[item.target]
             for name in dict.fromkeys((single, vectors)):
@@ -152,6 +153,8 @@ class Products(Transfers):
             if axis in scope.clipped:
                 clip = scope.clipped[axis]
                 part = f", some_{which}=({clip.firsts}, {clip.lasts})"
+        if single in self._placed and follows and not part:
+            part = f", ahead={self.matrices.placed[single]}"
         if self._taken:
             part += f", extremes=({', '.join(self._taken)},)"
         sizes = f"{sizes}, LANES, {dtype}"

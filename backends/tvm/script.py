@@ -11,12 +11,18 @@ from attnc.backends.tvm.processor import _sums
 
 
 def _native(dtype, lanes):
-    """What TVM has no words for: to claim a program, and to add up the lanes of a vector."""
+    """What TVM has no words for: to claim a program, to ask for memory that is read soon, and to
+    add up the lanes of a vector."""
     number, short = ("double", "f64") if dtype == "float64" else ("float", "f32")
     vector, add = f"<{lanes} x {number}>", f"@llvm.vector.reduce.fadd.v{lanes}{short}"
     return f"""define i64 @claim(ptr %turns) alwaysinline {{
   %turn = atomicrmw add ptr %turns, i64 1 monotonic
   ret i64 %turn
+}}
+declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+define i32 @fetch(ptr %place) alwaysinline {{
+  call void @llvm.prefetch.p0(ptr %place, i32 0, i32 3, i32 1)
+  ret i32 0
 }}
 declare {number} {add}({number}, {vector})
 define {number} @total({vector} %x) alwaysinline {{
@@ -880,6 +886,18 @@ def _put(held, c, i, j, lanes):
             T.buffer_store(c, _nth(row, v, lanes), [i + r, T.ramp(j + v * lanes, 1, lanes)])
 
 
+def _fetch(a, row, rows, high, inner, turned):
+    """Asks for as much of the next tile as a block of rows is of this one, by 64 bytes."""
+    step = 8 if _kind(a(0, 0)) == "float64" else 16
+    if turned:
+        part = -(-inner * high // rows)
+        places = [(y, inner + row * part + x) for x in range(part) for y in range(0, rows, step)]
+    else:
+        places = [(rows + row * high + x, y) for x in range(high) for y in range(0, inner, step)]
+    for i, k in places:
+        T.evaluate(T.call_extern("int32", "fetch", T.address_of(a(i, k))))
+
+
 def _take(held, room, taken, j, lanes):
     """Takes rows of vectors into a row of numbers."""
     with _every(held[0], lanes) as v:
@@ -909,6 +927,7 @@ def _dot(
     some_rows=None,
     some_inner=None,
     extremes=(),
+    ahead=False,
 ):
     """`c[i, j] = begin(i, j) + sum over k of a(i, k) * b[k, j]`; without a `begin`, the sum.
 
@@ -916,6 +935,7 @@ def _dot(
     go along that axis of `a` that lies last in memory: its rows, if it is `turned`. Of rows or of
     `k`, `some` are the first for each vector, and what is behind the last; other rows may become
     anything. `extremes` are rows of numbers, and what takes one of `c` into that of its column.
+    `ahead`: whether `a` is in memory, where the next tile has what lies behind this one.
     """
     if columns >= lanes and (some_rows or some_inner):
         _dot_of_some(c, a, b, rows, columns, inner, lanes, dtype, begin, some_rows, some_inner)
@@ -933,6 +953,8 @@ def _dot(
             _put(held, c, i, j, lanes)
             for room, taken in extremes:
                 _take(held, room, taken, j, lanes)
+            if ahead:
+                _fetch(a, row, rows, high, inner, turned)
         return
     start = begin or (lambda i, j: T.Cast(dtype, 0))
     with T.serial(columns) as j:
