@@ -1,4 +1,4 @@
-"""Section 3: offsets just over 2^31, and new lengths that must not compile anything."""
+"""Offsets just over 2^31, and new lengths that must not compile anything."""
 
 from __future__ import annotations
 

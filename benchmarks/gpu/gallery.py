@@ -1,4 +1,4 @@
-"""Section 1: every example against what is expected, element by element."""
+"""Every example against what is expected, element by element."""
 
 from __future__ import annotations
 

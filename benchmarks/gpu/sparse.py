@@ -1,4 +1,4 @@
-"""Section 4: calls in which pairs are absent, beside FlexAttention with its mask of blocks."""
+"""Calls in which pairs are absent, beside FlexAttention with its mask of blocks."""
 
 from __future__ import annotations
 

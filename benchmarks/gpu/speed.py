@@ -1,4 +1,4 @@
-"""Section 5: workloads beside all others that can do them, in turn."""
+"""Workloads beside all others that can do them, in turn."""
 
 from __future__ import annotations
 

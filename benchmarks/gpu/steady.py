@@ -1,4 +1,4 @@
-"""Section 2: the same bits again and again, whatever runs beside; other stages, other warps."""
+"""The same bits again and again, whatever runs beside; other stages, other warps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 6: the slowest workloads with other tiles."""
+"""The slowest workloads with other tiles."""
 
 from __future__ import annotations
 
