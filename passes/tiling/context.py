@@ -75,6 +75,7 @@ class Context:
         self.coords: dict[str, Expr] = {c.name: c.value for c in self.kernel.coords}
         self.taken: set[str] = {*self.order, *self.coords, *self.facts.values}
         self.values: dict[str, Type] = dict(self.facts.values)
+        self._types = TileTypes(self.values, self.facts.types, self.kinds)
         self.add(self.kernel.body)
 
     def add(self, body: Iterable[Statement]) -> None:
@@ -96,6 +97,8 @@ class Context:
                     self._note(item.target, item.axes, item.kind)
 
     def _note(self, name: str, axes: tuple[str, ...], kind: Kind) -> None:
+        if self.kinds.get(name, kind) is not kind:  # what it is part of may be of another kind, too
+            self._types = TileTypes(self.values, self.facts.types, self.kinds)
         self.axes[name], self.kinds[name] = axes, kind
         self.taken.add(name)
 
@@ -114,7 +117,7 @@ class Context:
 
     def type(self, expr: Expr) -> Type:
         """The type of an expression over tiles."""
-        return TileTypes(self.values, self.facts.types, self.kinds)(expr)
+        return self._types(expr)
 
     def varies(self, *exprs: Expr) -> frozenset[str]:
         """The axes along which expressions vary; a step is a number."""
