@@ -899,13 +899,18 @@ def _fetch(a, row, rows, high, inner, turned):
 
 
 def _take(held, room, taken, j, lanes):
-    """Takes rows of vectors into a row of numbers."""
-    with _every(held[0], lanes) as v:
-        x = _nth(held[0], v, lanes)
+    """Takes rows of vectors into a row of numbers.
+
+    What is taken so far has a place, not a name: TVM looks through names, at each in all those that
+    it is made of, and so at twice as many with each row.
+    """
+    (best,) = _held(1, int(held[0].shape[0]) // lanes, lanes, held[0].dtype)
+    with _every(best, lanes) as v:
+        _keep(best, v, _nth(held[0], v, lanes), lanes)
         for row in held[1:]:
-            x = T.bind(taken(x, _nth(row, v, lanes)))
+            _keep(best, v, taken(_nth(best, v, lanes), _nth(row, v, lanes)), lanes)
         at = T.ramp(j + v * lanes, 1, lanes)
-        T.buffer_store(room, taken(room[at], x), [at])
+        T.buffer_store(room, taken(room[at], _nth(best, v, lanes)), [at])
 
 
 def _placed(stored, dtype, columns, lanes):
