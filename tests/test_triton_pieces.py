@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 import attnc
-import attnc.planning
 from attnc.api import Device, emit
 from attnc.backends.triton.inspect import Launch, recorded
 from attnc.errors import Source
@@ -236,14 +236,15 @@ def test_plans() -> None:
 def test_they_are_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the module that has both, which a decorated kernel does not begin with."""
     made: list[None] = []
-    plain = attnc.planning.in_pieces
+    planning = import_module("attnc.planning")  # other tests may have imported it anew
+    plain = planning.in_pieces
 
     def counted(*given: Any, **options: Any) -> Any:
         made.append(None)
         return plain(*given, **options)
 
     monkeypatch.setenv("ATTNC_CACHE", "off")
-    monkeypatch.setattr(attnc.planning, "in_pieces", counted)
+    monkeypatch.setattr(planning, "in_pieces", counted)
     forget()
     own = build(examples.text("dense"), Choices(backend="triton"), "<spec>")
     monkeypatch.setitem(own.function.__globals__, "_device_of", lambda *_, **__: META)
