@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -236,15 +235,15 @@ def test_plans() -> None:
 def test_they_are_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the module that has both, which a decorated kernel does not begin with."""
     made: list[None] = []
-    planning = import_module("attnc.planning")  # other tests may have imported it anew
-    plain = planning.in_pieces
+    spec = build.__globals__["_Spec"]
+    plain = spec.emitted
 
-    def counted(*given: Any, **options: Any) -> Any:
-        made.append(None)
-        return plain(*given, **options)
+    def counted(self: Any, *, later: bool) -> str:
+        made.extend([] if later else [None])
+        return str(plain(self, later=later))
 
     monkeypatch.setenv("ATTNC_CACHE", "off")
-    monkeypatch.setattr(planning, "in_pieces", counted)
+    monkeypatch.setattr(spec, "emitted", counted)
     forget()
     own = build(examples.text("dense"), Choices(backend="triton"), "<spec>")
     monkeypatch.setitem(own.function.__globals__, "_device_of", lambda *_, **__: META)
