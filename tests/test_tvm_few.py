@@ -82,16 +82,22 @@ def test_pieces(kernel: Any) -> None:
             assert not wrong(kernel, arrays, window, sinks), (size, window, sinks)
 
 
-def test_kernels_are_chosen_by_sizes(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By these alone: threads do not matter. What the others compute is nearly the same."""
+def noted(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels that calls make ready from now on."""
     space, called = kernel.__globals__, list[str]()
     build = space["_built"]
 
-    def noted(made_: Any, *fixed: Any) -> Any:
+    def built(made_: Any, *fixed: Any) -> Any:
         called.append(made_.__name__)
         return build(made_, *fixed)
 
-    monkeypatch.setitem(space, "_built", noted)
+    monkeypatch.setitem(space, "_built", built)
+    return called
+
+
+def test_kernels_are_chosen_by_sizes(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By these alone: threads do not matter. What the others compute is nearly the same."""
+    space, called = kernel.__globals__, noted(kernel, monkeypatch)
     arrays = inputs(8, 2, 1, 100, 32)
     few = {}
     for threads in "124":
@@ -110,14 +116,7 @@ def test_kernels_are_chosen_by_sizes(kernel: Any, monkeypatch: pytest.MonkeyPatc
 
 def test_one_piece_needs_no_merging(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One kernel then does what two do; where there are more, its bits would not be theirs."""
-    space, called = kernel.__globals__, list[str]()
-    build = space["_built"]
-
-    def noted(made_: Any, *fixed: Any) -> Any:
-        called.append(made_.__name__)
-        return build(made_, *fixed)
-
-    monkeypatch.setitem(space, "_built", noted)
+    space, called = kernel.__globals__, noted(kernel, monkeypatch)
     space["_CALLS"].clear()
     for keys, names in ((POINTS, ["_one0"]), (POINTS + 1, ["_few0", "_few1"]), (3, ["_one0"])):
         for window, sinks in ((1000, 0), (5, 3), (0, 0)):

@@ -98,7 +98,7 @@ class Context:
 
     def _note(self, name: str, axes: tuple[str, ...], kind: Kind) -> None:
         if self.kinds.get(name, kind) is not kind:  # what it is part of may be of another kind, too
-            self._types = TileTypes(self.values, self.facts.types, self.kinds)
+            self._types.forget()
         self.axes[name], self.kinds[name] = axes, kind
         self.taken.add(name)
 
