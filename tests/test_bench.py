@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from benchmarks.cpu import contest, goals
 from benchmarks.cpu.cases import CASES, Workload, arguments, share, workload, workloads
 from benchmarks.cpu.contestants import EAGER, SDPA, Contestant, contestants
 from benchmarks.cpu.tables import page
+from benchmarks.cpu.turns import orders
 from benchmarks.gpu.rivals import FLEX
 from benchmarks.gpu.speed import OURS
 
@@ -51,6 +54,21 @@ def test_a_run_with_a_wrong_result(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(contest, "contest", lambda *_: right)
     assert bench.main(words) == 0
     assert "WRONG" not in out.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_each_comes_after_each_other_as_often() -> None:
+    def apart(rounds: Iterable[Sequence[str]]) -> int:
+        """How far the numbers of two of the pairs are apart that follow each other."""
+        found = Counter(pairwise(chain.from_iterable(rounds)))
+        return max(found.values()) - min(found[a, b] for a in names for b in names if a != b)
+
+    for names in ("ab", "abc", "abcd", "abcde"):
+        rounds = [list(r) for r in islice(orders(names), 40)]
+        assert all(sorted(r) == sorted(names) for r in rounds)
+        assert apart(rounds) <= 2
+        assert all(a != b for a, b in pairwise(chain.from_iterable(rounds)))
+    turned = [[*"abcd"[turn % 4 :], *"abcd"[: turn % 4]] for turn in range(40)]
+    assert apart(turned) > 20  # each round only begins with another
 
 
 def test_contestants_compute_the_same() -> None:
