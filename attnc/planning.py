@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from attnc.backends.refused import NotPrinted
 from attnc.compilation import algebra, tiling
@@ -25,6 +25,9 @@ threads have a piece each where streams are long. Tiles divide it."""
 TOLD: Final = "POINTS"
 """What the number of these is called where it is told when kernels are to run."""
 
+Planned: TypeAlias = tuple[Facts, Fused]
+"""The cascade that is tiled, and its plan."""
+
 
 class Explained(NamedTuple):
     """The plan that a device is to run, and where it comes from."""
@@ -40,7 +43,7 @@ def planned(
     facts: Facts,
     sizes: Mapping[str, int] | None = None,
     pieces: Mapping[str, int] | None = None,
-) -> tuple[Facts, Fused]:
+) -> Planned:
     """The cascade that is tiled, and its plan; raises `NotLowered`.
 
     `sizes` are those at which costs are compared; others are nominal. A kernel that streams one of
@@ -71,12 +74,14 @@ def explained(
     *,
     exact: bool = False,
     lists: bool = True,
+    before: Planned | None = None,
 ) -> Explained:
     """The plan that a device is to run, and where it comes from: the cascade, and what is derived.
 
-    `lists`: loops may go through lists of tiles. Raises `NotLowered`.
+    `lists`: loops may go through lists of tiles. `before` is what is `planned`, if that was done.
+    Raises `NotLowered`.
     """
-    _, fused = planned(facts, sizes)
+    _, fused = before or planned(facts, sizes)
     lines = printer.cascade(facts.cascade).splitlines()
     for group in fused.partition.groups:
         forms = [line for one in described(group.forms) for line in one.lines()]
@@ -97,13 +102,18 @@ def in_pieces(
     *,
     exact: bool = False,
     told: bool = False,
+    before: Planned | None = None,
 ) -> Plan | None:
     """The plan for a device whose streams go in pieces, which others merge; None if none can.
 
     `told`: the number of points of a piece is told when kernels are to run, else it is `POINTS`.
+    `before` is what is `planned`, if that was done.
     """
+    tiled, whole = before or planned(facts, sizes)
+    if not whole.in_pieces:
+        return None
     points = TOLD if told else POINTS
-    fused = fuse(algebra(facts, at_sizes(sizes or {})), sizes, points=points)
+    fused = fuse(tiled, sizes, points=points, known=whole.first)
     if not fused.in_pieces:
         return None
     return tiling(fused.plan, for_devices(exact=exact, lists=False))
@@ -120,14 +130,23 @@ class Plans:
     told: bool = False
 
     @cached_property
+    def planned(self) -> Planned:
+        """See `planned`."""
+        return planned(self.facts, self.sizes)
+
+    @cached_property
     def explained(self) -> Explained:
         """See `explained`."""
-        return explained(self.facts, self.sizes, exact=self.exact, lists=self.lists)
+        return explained(
+            self.facts, self.sizes, exact=self.exact, lists=self.lists, before=self.planned
+        )
 
     @cached_property
     def in_pieces(self) -> Plan | None:
         """See `in_pieces`."""
-        return in_pieces(self.facts, self.sizes, exact=self.exact, told=self.told)
+        return in_pieces(
+            self.facts, self.sizes, exact=self.exact, told=self.told, before=self.planned
+        )
 
 
 def refused(error: NotLowered, source: Source) -> SpecError:

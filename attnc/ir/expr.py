@@ -10,69 +10,78 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from attnc.errors import NOWHERE, Span
+from attnc.ir.nodes import Hashed, quick
 
 
 def _span() -> Span:
     return field(default=NOWHERE, compare=False, repr=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Int:
+class Int(Hashed):
     """An integer literal, 0 to 2**63-1."""
 
     value: int
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Float:
+class Float(Hashed):
     """A floating literal; `inf` is one."""
 
     value: float
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(Hashed):
     """`true` or `false`."""
 
     value: bool
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Hashed):
     """The literal `absent`."""
 
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Name:
+class Name(Hashed):
     """A bare name as written, not yet resolved."""
 
     name: str
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Value:
+class Value(Hashed):
     """A parameter, a binding or an extent: one number known when the kernel runs."""
 
     name: str
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Var:
+class Var(Hashed):
     """A rank variable; as a value it is its coordinate."""
 
     name: str
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Read:
+class Read(Hashed):
     """A tensor at an index; absent outside its bounds."""
 
     tensor: str
@@ -83,8 +92,9 @@ class Read:
 UnaryOp: TypeAlias = Literal["-", "~", "not"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Hashed):
     """`-x`, `~x`, `not x`."""
 
     op: UnaryOp
@@ -95,8 +105,9 @@ class Unary:
 BinaryOp: TypeAlias = Literal["+", "-", "*", "/", "//", "%", "**", "&", "|", "^", "<<", ">>"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Hashed):
     """An arithmetic or bit operation."""
 
     op: BinaryOp
@@ -105,8 +116,9 @@ class Binary:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(Hashed):
     """`and`, `or`, with their exceptions to the contagion of absence."""
 
     op: Literal["and", "or"]
@@ -118,8 +130,9 @@ class Logical:
 CompareOp: TypeAlias = Literal["<", "<=", ">", ">=", "==", "!="]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Hashed):
     """A chain `a < b <= c`, which means `a < b and b <= c`."""
 
     ops: tuple[CompareOp, ...]
@@ -127,8 +140,9 @@ class Compare:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Hashed):
     """`then if condition else other`; needs only the condition and the chosen branch."""
 
     condition: Expr
@@ -137,8 +151,9 @@ class Choice:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(Hashed):
     """A built-in function of its arguments, `only`, `default` and `present` among them."""
 
     function: str
@@ -149,8 +164,9 @@ class Apply:
 ReduceOp: TypeAlias = Literal["sum", "prod", "max", "min", "mean", "any", "all", "count"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Reduce:
+class Reduce(Hashed):
     """`op[v, w](body)`: combines the present points over the bound variables."""
 
     op: ReduceOp
@@ -162,8 +178,9 @@ class Reduce:
 ScanOp: TypeAlias = Literal["cumsum", "cumprod", "cummax", "cummin"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Hashed):
     """`op[v](body)`: combines the present points up to and including `v`; keeps `v`."""
 
     op: ScanOp
@@ -173,8 +190,9 @@ class Scan:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Arg:
+class Arg(Hashed):
     """`argmax[v](body)`, `argmin[v](body)`: the first index of the extreme."""
 
     op: Literal["argmax", "argmin"]
@@ -183,8 +201,9 @@ class Arg:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class TopK:
+class TopK(Hashed):
     """`argtopk[v -> u](body)`: the range of `u` filled with indices, largest first."""
 
     variable: str
@@ -193,8 +212,9 @@ class TopK:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Bracket:
+class Bracket(Hashed):
     """One item between the brackets of a call: `n`, `c -> u` or `e = i`."""
 
     key: Expr
@@ -203,8 +223,9 @@ class Bracket:
     span: Span = _span()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
-class Call:
+class Call(Hashed):
     """A call as written, `f(x)` or `f[n](x)`, not yet resolved."""
 
     name: str

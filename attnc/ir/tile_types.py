@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from attnc.ir.expr import Apply, Expr, Name
-from attnc.ir.types import INDEX_INT, Kind, Origin, Type
+from attnc.ir.types import INDEX_INT, Kind, Origin, Type, type_of
 from attnc.ir.typing import Types
 
 NONE: Final[Mapping[str, Origin]] = {}
-WITHIN: Final = Type(Kind.BOOL, Origin.INDEX)
+WITHIN: Final = type_of(Kind.BOOL, Origin.INDEX)
 
 
 class TileTypes(Types):
@@ -32,16 +32,19 @@ class TileTypes(Types):
         self.origins: Mapping[str, Origin] = origins
 
     def _type(self, expr: Expr) -> Type:
-        match expr:
-            case Name(name=name):
-                return Type(self.tiles[name], self.origins.get(name, Origin.TENSOR))
-            case Apply(function="low" | "high" | "tile"):
+        if isinstance(expr, Name):
+            return type_of(self.tiles[expr.name], self.origins.get(expr.name, Origin.TENSOR))
+        return Types._type(self, expr)
+
+    def _apply(self, expr: Apply) -> Type:
+        match expr.function:
+            case "low" | "high" | "tile":
                 return INDEX_INT
-            case Apply(function="within"):
+            case "within":
                 return WITHIN
-            case Apply(function="float"):
-                return Type(Kind.FLOAT, Origin.TENSOR)
-            case Apply(function="rounded", arguments=(operand,)):
-                return self(operand)
+            case "float":
+                return type_of(Kind.FLOAT, Origin.TENSOR)
+            case "rounded":
+                return self(expr.arguments[0])
             case _:
-                return super()._type(expr)
+                return Types._apply(self, expr)

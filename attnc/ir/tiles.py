@@ -25,6 +25,7 @@ from typing import Final, Literal, TypeAlias
 
 from attnc.ir.cascade import Constant, Input, Output, Parameter
 from attnc.ir.expr import Bool, CompareOp, Expr, Int
+from attnc.ir.nodes import Noted
 from attnc.ir.types import Kind
 
 AxisKind: TypeAlias = Literal["par", "stream", "step", "whole"]
@@ -311,7 +312,7 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Noted):
     """A compiled cascade: kernels in order, and the buffers between them.
 
     `lets` are the cascade's bindings, computed once; `requires` are checked before any kernel;

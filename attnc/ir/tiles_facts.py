@@ -5,20 +5,22 @@ from __future__ import annotations
 from attnc.ir.cascade import Binding, Cascade, Input, Output, Require, Size
 from attnc.ir.expr import Expr, Int, Value
 from attnc.ir.facts import Dimension, Facts, TensorInfo
+from attnc.ir.nodes import noted
 from attnc.ir.tile_types import TileTypes
 from attnc.ir.tiles import If, Let, Plan, Store
 from attnc.ir.tiles import Loop as TileLoop
 from attnc.ir.tiles_walk import statements
-from attnc.ir.types import INDEX_INT, Kind, Origin, Type, read_type
+from attnc.ir.types import INDEX_INT, Kind, Origin, Type, read_type, type_of
 from attnc.ir.typing import Types
 
 PARAMETERS = {
-    "int": Type(Kind.I64, Origin.LITERAL),
-    "float": Type(Kind.F64, Origin.LITERAL),
-    "bool": Type(Kind.BOOL, Origin.LITERAL),
+    "int": type_of(Kind.I64, Origin.LITERAL),
+    "float": type_of(Kind.F64, Origin.LITERAL),
+    "bool": type_of(Kind.BOOL, Origin.LITERAL),
 }
 
 
+@noted
 def facts_of(plan: Plan) -> Facts:
     """The facts of a cascade with the plan's header, bindings and requirements, and no Einsums.
 
@@ -44,14 +46,14 @@ def facts_of(plan: Plan) -> Facts:
         tensors[output.name] = TensorInfo(_dimensions(output.sizes))
     for buffer in plan.buffers:
         tensors[buffer.name] = TensorInfo(tuple(map(Dimension, buffer.sizes)))
-    types = {
-        o.name: Type(_stored_kind(plan, o.name, values), Origin.TENSOR) for o in plan.outputs
-    } | loaded_types(plan)
+    stored = _stored_kinds(plan, values).items()
+    types = {name: type_of(kind, Origin.TENSOR) for name, kind in stored} | loaded_types(plan)
     variables: dict[str, Expr] = {s.lower(): Value(s) for s in sorted(extents)}
     variables |= dict(plan.variables)
     return Facts(cascade, (), variables, values, tensors, types)
 
 
+@noted
 def tensor_sizes(plan: Plan) -> dict[str, tuple[Expr, ...]]:
     """The sizes of inputs, outputs and buffers."""
     tensors: tuple[Input | Output, ...] = (*plan.inputs, *plan.outputs)
@@ -62,30 +64,28 @@ def tensor_sizes(plan: Plan) -> dict[str, tuple[Expr, ...]]:
 def loaded_types(plan: Plan) -> dict[str, Type]:
     """The types of what kernels load: inputs, and buffers, for outputs that are read again too."""
     found = {i.name: read_type(i.element) for i in plan.inputs}
-    return found | {b.name: Type(b.kind, Origin.TENSOR) for b in plan.buffers}
+    return found | {b.name: type_of(b.kind, Origin.TENSOR) for b in plan.buffers}
 
 
 def _dimensions(sizes: tuple[Size, ...]) -> tuple[Dimension, ...]:
     return tuple(Dimension(Int(s) if isinstance(s, int) else Value(s)) for s in sizes)
 
 
-def _stored_kind(plan: Plan, tensor: str, values: dict[str, Type]) -> Kind:
-    """What is stored into an output, before it is rounded to the output's own type."""
-    found = Kind.BOOL
+def _stored_kinds(plan: Plan, values: dict[str, Type]) -> dict[str, Kind]:
+    """What is stored into outputs, before it is rounded to their own types."""
+    found = {o.name: Kind.BOOL for o in plan.outputs}
     for kernel in plan.kernels:
         kinds: dict[str, Kind] = {}
         known = dict(values)
         for item in statements(kernel.body):
-            rule = TileTypes(known, {}, kinds)
             match item:
-                case Store(tensor=name, value=value) if name == tensor:
-                    found = max(found, rule(value).kind)
+                case Store(tensor=name, value=value):
+                    if name in found:
+                        found[name] = max(found[name], TileTypes(known, {}, kinds)(value).kind)
                 case Let(name=name, value=value):
-                    known[name] = rule(value)
+                    known[name] = TileTypes(known, {}, kinds)(value)
                 case TileLoop(carries=carries) | If(carries=carries):
                     kinds |= {c.name: c.kind for c in carries}
-                case Store():
-                    pass
                 case _:
                     kinds[item.target] = item.kind
     return found

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Value, Var
+from attnc.ir.nodes import changed
 from attnc.ir.tiles import (
     Axis,
     AxisKind,
@@ -27,7 +28,7 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.walk import subexpressions
+from attnc.ir.walk import OPERANDS, subexpressions
 
 
 def statements(body: Iterable[Statement]) -> Iterator[Statement]:
@@ -170,7 +171,15 @@ def in_full(loop: Loop) -> Loop:
 
 def names(*exprs: Expr) -> set[str]:
     """The tiles in some expressions."""
-    return {n.name for e in exprs for n in subexpressions(e) if isinstance(n, Name)}
+    found: set[str] = set()
+    stack = [*exprs]
+    while stack:
+        node = stack.pop()
+        if type(node) is Name:
+            found.add(node.name)
+        else:
+            stack += OPERANDS[type(node)](node)
+    return found
 
 
 def conjuncts(predicate: Expr) -> Iterator[Expr]:
@@ -185,22 +194,22 @@ def conjuncts(predicate: Expr) -> Iterator[Expr]:
 
 def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
     """A statement with each of its own expressions changed; bodies stay, and so do operands of
-    a `Dot`."""
+    a `Dot`. The same object if nothing else is there."""
     match item:
+        case Map() | Let():
+            return changed(item, value=change(item.value))
         case Load():
             index = tuple(map(change, item.index))
-            return replace(item, index=index, where=change(item.where))
+            return changed(item, index=index, where=change(item.where))
         case Find():
             index = tuple(map(change, item.index))
-            return replace(item, index=index, value=change(item.value), where=change(item.where))
-        case Map() | Let():
-            return replace(item, value=change(item.value))
+            return changed(item, index=index, value=change(item.value), where=change(item.where))
         case Dot():
-            return replace(item, where=change(item.where))
+            return changed(item, where=change(item.where))
         case Fold() | Scan() | TopK():
-            return replace(item, value=change(item.value), where=change(item.where))
+            return changed(item, value=change(item.value), where=change(item.where))
         case Store():
-            return replace(
+            return changed(
                 item,
                 index=tuple(map(change, item.index)),
                 value=change(item.value),
@@ -208,12 +217,12 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
                 guard=change(item.guard),
             )
         case If():
-            return replace(
+            return changed(
                 item, condition=change(item.condition), carries=_carried(item.carries, change)
             )
         case Loop():
             ranges = tuple(_ranged(r, change) for r in item.ranges)
-            return replace(
+            return changed(
                 item,
                 ranges=ranges,
                 carries=_carried(item.carries, change),
@@ -226,13 +235,13 @@ def mapped(item: Statement, change: Callable[[Expr], Expr]) -> Statement:
 def _ranged(part: Range, change: Callable[[Expr], Expr]) -> Range:
     of = part.of
     if of is not None:
-        of = replace(of, index=tuple(map(change, of.index)))
+        of = changed(of, index=tuple(map(change, of.index)))
     low, high, step = map(change, (part.low, part.high, part.step))
-    return replace(part, low=low, high=high, step=step, of=of)
+    return changed(part, low=low, high=high, step=step, of=of)
 
 
 def _carried(carries: tuple[Carry, ...], change: Callable[[Expr], Expr]) -> tuple[Carry, ...]:
-    return tuple(replace(c, start=change(c.start), next=change(c.next)) for c in carries)
+    return tuple(changed(c, start=change(c.start), next=change(c.next)) for c in carries)
 
 
 def rewritten(

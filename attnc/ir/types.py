@@ -25,15 +25,14 @@ class Kind(IntEnum):
     FLOAT = 4
     F64 = 5
 
-    @property
-    def floating(self) -> bool:
-        """Whether this is one of the floating kinds."""
-        return self >= Kind.F32
+    floating: bool
+    """Whether this is one of the floating kinds."""
+    integral: bool
+    """Whether this is an integer kind; bool is none."""
 
-    @property
-    def integral(self) -> bool:
-        """Whether this is an integer kind; bool is none."""
-        return self in (Kind.I32, Kind.I64)
+    def __init__(self, place: int) -> None:
+        self.floating = place >= 3
+        self.integral = place in (1, 2)
 
     def __str__(self) -> str:
         return self.name.lower() if self is not Kind.FLOAT else "float"
@@ -66,7 +65,15 @@ class Type:
 
     def at_least(self, origin: Origin) -> Type:
         """The same kind from this origin or a stronger one."""
-        return Type(self.kind, max(self.origin, origin)) if self.known else self
+        return type_of(self.kind, max(self.origin, origin)) if self.known else self
+
+
+_TYPES: Final = tuple(tuple(Type(kind, origin) for origin in Origin) for kind in Kind)
+
+
+def type_of(kind: Kind, origin: Origin) -> Type:
+    """The type of a kind and an origin, of which there is one object."""
+    return _TYPES[kind][origin]
 
 
 ELEMENTS: Final = (
@@ -101,14 +108,14 @@ _READ: Final = {
 
 def read_type(element: str | None) -> Type:
     """The type of a value read from a tensor of this element type (None: the kernel's)."""
-    return Type(Kind.FLOAT if element is None else _READ[element], Origin.TENSOR)
+    return type_of(Kind.FLOAT if element is None else _READ[element], Origin.TENSOR)
 
 
-LITERAL_INT: Final = Type(Kind.I64, Origin.LITERAL)
-LITERAL_FLOAT: Final = Type(Kind.F64, Origin.LITERAL)
-LITERAL_BOOL: Final = Type(Kind.BOOL, Origin.LITERAL)
+LITERAL_INT: Final = type_of(Kind.I64, Origin.LITERAL)
+LITERAL_FLOAT: Final = type_of(Kind.F64, Origin.LITERAL)
+LITERAL_BOOL: Final = type_of(Kind.BOOL, Origin.LITERAL)
 UNKNOWN: Final = Type(Kind.BOOL, Origin.LITERAL, known=False)
-INDEX_INT: Final = Type(Kind.I64, Origin.INDEX)
+INDEX_INT: Final = type_of(Kind.I64, Origin.INDEX)
 
 
 def join(a: Type, b: Type) -> Type:
@@ -117,27 +124,27 @@ def join(a: Type, b: Type) -> Type:
         return a if a.known else b
     origin = max(a.origin, b.origin)
     if a.origin == b.origin:
-        return Type(max(a.kind, b.kind), origin)
+        return type_of(max(a.kind, b.kind), origin)
     strong, weak = (a, b) if a.origin > b.origin else (b, a)
     if strong.kind.floating:
-        return Type(strong.kind, origin)
+        return type_of(strong.kind, origin)
     if weak.kind.floating:
-        return Type(Kind.FLOAT if origin is Origin.TENSOR else Kind.F64, origin)
+        return type_of(Kind.FLOAT if origin is Origin.TENSOR else Kind.F64, origin)
     if weak.origin is Origin.LITERAL and strong.kind is not Kind.BOOL:
-        return Type(strong.kind, origin)
-    return Type(max(a.kind, b.kind), origin)
+        return type_of(strong.kind, origin)
+    return type_of(max(a.kind, b.kind), origin)
 
 
 def number(a: Type) -> Type:
     """The type of `a` in arithmetic: a bool counts as an integer, 0 or 1."""
-    return Type(Kind.I64, a.origin) if a.kind is Kind.BOOL and a.known else a
+    return type_of(Kind.I64, a.origin) if a.kind is Kind.BOOL and a.known else a
 
 
 def floating(a: Type) -> Type:
     """The type of `a` as a float: the kernel's for what comes from a tensor, else f64."""
     if a.kind.floating or not a.known:
         return a
-    return Type(Kind.FLOAT if a.origin is Origin.TENSOR else Kind.F64, a.origin)
+    return type_of(Kind.FLOAT if a.origin is Origin.TENSOR else Kind.F64, a.origin)
 
 
 def arithmetic(a: Type, b: Type) -> Type:

@@ -43,6 +43,7 @@ from attnc.ir.types import (
     floating,
     join,
     number,
+    type_of,
 )
 
 I32_LIMIT = 2**31
@@ -124,18 +125,28 @@ class Types:
 
     def _type(self, expr: Expr) -> Type:
         match expr:
-            case Int(value=value):
-                return LITERAL_INT if value < I32_LIMIT else INDEX_INT
-            case Float():
-                return LITERAL_FLOAT
-            case Bool():
-                return LITERAL_BOOL
-            case Absent():
-                return UNKNOWN
             case Value(name=name):
                 return self.values[name]
             case Var():
                 return INDEX_INT
+            case Int(value=value):
+                return LITERAL_INT if value < I32_LIMIT else INDEX_INT
+            case Compare(operands=operands):
+                return type_of(Kind.BOOL, max([self(o).origin for o in operands]))
+            case Binary():
+                return self._binary(expr)
+            case Apply():
+                return self._apply(expr)
+            case Logical(left=left, right=right):
+                return join(self.condition(left), self.condition(right))
+            case Bool():
+                return LITERAL_BOOL
+            case Choice(condition=condition, then=then, other=other):
+                return self._branches(then, other, self.condition(condition).origin)
+            case Float():
+                return LITERAL_FLOAT
+            case Absent():
+                return UNKNOWN
             case Read():
                 for i in expr.index:
                     self.integer(i, "an index")
@@ -149,24 +160,13 @@ class Types:
                 return self._bits(operand, "~")
             case Unary(operand=operand):
                 return number(self(operand))
-            case Binary():
-                return self._binary(expr)
-            case Logical(left=left, right=right):
-                return join(self.condition(left), self.condition(right))
-            case Compare(operands=operands):
-                origin = max(self(o).origin for o in operands)
-                return Type(Kind.BOOL, origin)
-            case Choice(condition=condition, then=then, other=other):
-                return self._branches(then, other, self.condition(condition).origin)
-            case Apply():
-                return self._apply(expr)
             case Reduce():
                 return self._reduce(expr)
             case Scan(op=op, body=body):
                 found = number(self(body))
                 return _accumulated(found) if op in ("cumsum", "cumprod") else found
             case Arg(body=body) | TopK(body=body):
-                return Type(Kind.I64, max(self(body).origin, Origin.INDEX))
+                return type_of(Kind.I64, max(self(body).origin, Origin.INDEX))
             case Name() | Call():
                 raise TypeError("an unresolved expression has no type")
             case _:
@@ -213,14 +213,14 @@ class Types:
             case "default":
                 return self._branches(arguments[0], arguments[1])
             case "present":
-                return Type(Kind.BOOL, self(arguments[0]).origin)
+                return type_of(Kind.BOOL, self(arguments[0]).origin)
             case "detach":
                 return self(arguments[0])
             case "random":
                 found = [self.integer(a, "an argument of random") for a in arguments]
                 origin = max(f.origin for f in found)
                 kind = Kind.FLOAT if origin is Origin.TENSOR else Kind.F64
-                return Type(kind, origin)
+                return type_of(kind, origin)
             case _:
                 pass
         types = [self(a) for a in arguments]
@@ -241,7 +241,7 @@ class Types:
                 a, b = (self.integer(a, f"an argument of {name}") for a in arguments)
                 return join(a, b)
             case "cast":
-                return Type(CASTS[name], Origin.TENSOR)
+                return type_of(CASTS[name], Origin.TENSOR)
             case _:
                 raise TypeError(f"no typing rule for {name}")
 
@@ -249,7 +249,7 @@ class Types:
         if expr.op in ("any", "all", "count"):
             found = self.condition(expr.body)
             kind = Kind.I64 if expr.op == "count" else Kind.BOOL
-            return Type(kind, max(found.origin, Origin.INDEX))
+            return type_of(kind, max(found.origin, Origin.INDEX))
         found = number(self(expr.body)).at_least(Origin.INDEX)
         if expr.op in ("sum", "prod"):
             return _accumulated(found)
@@ -258,7 +258,7 @@ class Types:
 
 def _accumulated(found: Type) -> Type:
     """Sums and products of integers are held in i64."""
-    return Type(Kind.I64, found.origin) if found.kind.integral else found
+    return type_of(Kind.I64, found.origin) if found.kind.integral else found
 
 
 def _both_float(a: Type, b: Type) -> bool:

@@ -14,6 +14,7 @@ from attnc.backends.tvm.cpus import cpu
 from attnc.backends.tvm.few import few_printed
 from attnc.backends.tvm.kernel import Printed, printed
 from attnc.backends.tvm.launch import rows_of_pieces, with_pieces
+from attnc.ir.nodes import noted
 from attnc.ir.tiles import Plan
 from attnc.passes.tiling.counted import Counted
 
@@ -90,13 +91,19 @@ class Kernels:
 
 def kernels_of(plan: Plan, pieces: Plan | None = None, *, one: bool = False) -> Kernels:
     """A plan, and the same in pieces, as kernels for CPUs; `one`: also where one piece is all."""
-    built = tuple(printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels))
+    built = _built(plan)
     if pieces is not None:
         rows = tuple(rows_of_pieces(plan, built, pieces))
         if rows:
             whole = tuple(_in_one(plan, built, [k for k, _ in rows])) if one else ()
             return Kernels(plan, built, pieces, tuple(_in_pieces(plan, pieces)), rows, whole)
     return Kernels(plan, built, None, (), ())
+
+
+@noted
+def _built(plan: Plan) -> tuple[Printed, ...]:
+    """The kernels of a plan."""
+    return tuple(printed(plan, kernel, f"_k{i}") for i, kernel in enumerate(plan.kernels))
 
 
 def emit_plan(

@@ -25,9 +25,10 @@ class Forms:
 
     def of(self, expr: Expr) -> Sum:
         """The sum that an integer expression is."""
-        if expr not in self._known:
-            self._known[expr] = self._of(expr)
-        return self._known[expr]
+        found = self._known.get(expr)
+        if found is None:
+            found = self._known[expr] = self._of(expr)
+        return found
 
     def _of(self, expr: Expr) -> Sum:
         """The sum that an integer expression is."""

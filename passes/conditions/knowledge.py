@@ -78,17 +78,20 @@ class Knowledge:
 
     def _under(self, a: Expr, b: Expr, more: list[int]) -> bool:
         """Whether `a <= b`, by what `a` is or what `b` is; so many questions `more`."""
-        if a == b or (a == Int(0) and isinstance(b, Value) and b.name in self.floors):
+        if a == b or (
+            isinstance(b, Value) and b.name in self.floors and isinstance(a, Int) and a.value == 0
+        ):
             return True
-        if (a, b) not in self._answers:
+        key = a, b
+        found = self._answers.get(key)
+        if found is None:
             if more[0] <= 0:
                 return False
             more[0] -= 1
-            self._answers[a, b] = False  # while it is asked
-            self._answers[a, b] = (
-                self._nonnegative(a, b) or self._left(a, b, more) or self._right(a, b, more)
-            )
-        return self._answers[a, b]
+            self._answers[key] = False  # while it is asked
+            found = self._nonnegative(a, b) or self._left(a, b, more) or self._right(a, b, more)
+            self._answers[key] = found
+        return found
 
     def _left(self, a: Expr, b: Expr, more: list[int]) -> bool:
         """What is below a number because of what the lesser one is."""

@@ -28,6 +28,8 @@ class Fused:
 
     plan: Plan
     partition: Partition
+    first: Partition
+    """The partition where no result is late."""
     split: frozenset[str] = frozenset()
     """The variables that were gone through in pieces."""
 
@@ -53,20 +55,23 @@ def fuse(
     sizes: Mapping[str, int] | None = None,
     pieces: Mapping[str, int] | None = None,
     points: int | str | None = None,
+    known: Partition | None = None,
 ) -> Fused:
     """The plan of a cascade whose reductions are Einsums of their own.
 
     `sizes` are those at which costs are compared. A kernel that streams one of the variables in
     `pieces` goes through it in so many pieces, and another merges them; with `points`, so does each
     that can be split, in pieces of so many points. A name is that of a value of the plan, told when
-    kernels are to run; each kernel has its own. Raises `NotLowered` for what tiles cannot do.
+    kernels are to run; each kernel has its own. `known` is the partition where
+    no result is late, if it was made before. Raises `NotLowered` for what tiles cannot do.
     """
     late: list[Refusal] = []
+    first = partition(facts, sizes) if known is None else known
     while True:
-        parts = partition(facts, sizes, late)
+        parts = partition(facts, sizes, late) if late else first
         whole = replace(facts, variables=parts.variables, types=parts.types)
         try:
-            fused = Fused(_plan(whole, parts, pieces or {}, points), parts)
+            fused = Fused(_plan(whole, parts, pieces or {}, points), parts, first)
             return replace(fused, split=frozenset(fused.can_split) & (pieces or {}).keys())
         except Late as found:
             late.append(Refusal(found.tensor, found.term, str(found)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from attnc.ir.comparisons import pairs
 from attnc.ir.expr import Compare, Expr, Int
-from attnc.ir.tiles import Load, Plan
+from attnc.ir.tiles import Kernel, Load, Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import expressions, statements
@@ -44,22 +44,51 @@ class Given:
             if condition not in given and not known.shows(condition):
                 given.append(condition)
                 known = known.knowing([condition])
-        found, proofs = replace(plan, given=tuple(given)), Proofs(known)
+        settling = _Settling(Proofs(known))
+        found = replace(plan, given=tuple(given))
         while True:  # a kernel may be known to store all of what the next ones read
-            before, found = found, _settled(found, proofs)
+            before, found = found, settling(found)
             if found == before:
                 return plan if found == plan else found
 
 
-def _settled(plan: Plan, proofs: Proofs) -> Plan:
-    """The plan with what is known to hold left out, and the presence of buffers that have all."""
-    full = everywhere(plan)
-    kernels = tuple(settled(plan, kernel, proofs, full) for kernel in plan.kernels)
-    plan = replace(plan, kernels=kernels)
-    read = {s.tensor for k in kernels for s in statements(k.body) if isinstance(s, Load)}
-    full -= {tensor.removesuffix("?") for tensor in read if tensor.endswith("?")}
-    buffers = tuple(replace(b, presence="all") if b.name in full else b for b in plan.buffers)
-    return replace(plan, buffers=buffers)
+@dataclass
+class _Settling:
+    """Settles the kernels of a plan again and again."""
+
+    proofs: Proofs
+    done: dict[int, tuple[Kernel, set[str]]] = field(
+        default_factory=dict[int, tuple[Kernel, "set[str]"]]
+    )
+    """Kernels in which nothing is left to settle, with what they read that is full."""
+
+    def __call__(self, plan: Plan) -> Plan:
+        """The plan without what is known to hold, and the presence of buffers that have all."""
+        full = everywhere(plan)
+        kernels = tuple(self._kernel(plan, kernel, full) for kernel in plan.kernels)
+        if any(a is not b for a, b in zip(kernels, plan.kernels, strict=True)):
+            plan = replace(plan, kernels=kernels)
+        full = full.difference(*map(_asked, kernels))
+        buffers = tuple(
+            replace(b, presence="all") if b.name in full and b.presence != "all" else b
+            for b in plan.buffers
+        )
+        return plan if buffers == plan.buffers else replace(plan, buffers=buffers)
+
+    def _kernel(self, plan: Plan, kernel: Kernel, full: frozenset[str]) -> Kernel:
+        read = _asked(kernel) & full
+        if self.done.get(id(kernel)) == (kernel, read):
+            return kernel
+        found = settled(plan, kernel, self.proofs, full)
+        if found is kernel:
+            self.done[id(kernel)] = kernel, read
+        return found
+
+
+def _asked(kernel: Kernel) -> set[str]:
+    """The buffers whose presence a kernel reads."""
+    read = {s.tensor for s in statements(kernel.body) if isinstance(s, Load)}
+    return {tensor.removesuffix("?") for tensor in read if tensor.endswith("?")}
 
 
 def _run(plan: Plan) -> set[Expr]:

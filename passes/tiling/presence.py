@@ -29,14 +29,14 @@ class Valued:
 
 def both(*predicates: Expr) -> Expr:
     """The conjunction of predicates, each once."""
-    parts: list[Expr] = []
+    parts: dict[Expr, None] = {}
     for predicate in predicates:
         for part in conjuncts(predicate):
-            if part == FALSE:
+            if not isinstance(part, Bool):
+                parts[part] = None
+            elif not part.value:
                 return FALSE
-            if part != TRUE and part not in parts:
-                parts.append(part)
-    return balanced(parts)
+    return balanced([*parts])
 
 
 def balanced(parts: Sequence[Expr]) -> Expr:

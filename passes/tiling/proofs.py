@@ -16,17 +16,26 @@ class Proofs:
         self._known: dict[Hypotheses, Integers] = {frozenset(): known}
         self._shown: dict[tuple[Hypotheses, Expr], bool] = {}
         self._variables: dict[Expr, frozenset[str]] = {}
+        self._parts: dict[tuple[Hypotheses, frozenset[str]], Hypotheses] = {}
 
     def shows(self, condition: Expr, known: Hypotheses) -> bool:
         """Whether a condition holds under those of some others that speak of its variables."""
-        names = self.variables(condition)
-        known = frozenset(h for h in known if self.variables(h) <= names)
-        if (known, condition) not in self._shown:
+        known = self._part(known, self.variables(condition))
+        found = self._shown.get((known, condition))
+        if found is None:
             if known not in self._known:
                 ordered = sorted(known, key=repr)
                 self._known[known] = self._known[frozenset()].knowing(ordered)
-            self._shown[known, condition] = self._known[known].shows(condition)
-        return self._shown[known, condition]
+            found = self._shown[known, condition] = self._known[known].shows(condition)
+        return found
+
+    def _part(self, known: Hypotheses, names: frozenset[str]) -> Hypotheses:
+        """Those of some conditions that speak of some variables."""
+        found = self._parts.get((known, names))
+        if found is None:
+            found = frozenset(h for h in known if self.variables(h) <= names)
+            self._parts[known, names] = found
+        return found
 
     def variables(self, expr: Expr) -> frozenset[str]:
         """The variables of an expression."""

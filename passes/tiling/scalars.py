@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from threading import Lock
 from typing import Final
+from weakref import WeakValueDictionary
 
 from attnc.ir.expr import Apply, Binary, Expr, Float, Int, Name, Unary, Value, Var
 from attnc.ir.tiles import Kernel, Plan
@@ -21,27 +23,33 @@ than what was near the end of it already."""
 EXTENT: Final = 63
 """The bits of an extent."""
 
+_SCALARS: Final = WeakValueDictionary["tuple[object, ...]", "Scalar"]()
+_LOCK: Final = Lock()
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, init=False, weakref_slot=True)
 class Scalar:
-    """`number * atom ** exponent * ...`, a number of the whole call; the number is not 0."""
+    """`number * atom ** exponent * ...`, a number of the whole call; the number is not 0.
 
-    number: Fraction = Fraction(1)
-    powers: tuple[tuple[Expr, Fraction], ...] = ()
-    _hash: int = field(default=0, init=False, compare=False, repr=False)
+    What is equal is one object, as long as there is any: a search looks units up all the time.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.number, self.powers)))
+    number: Fraction
+    powers: tuple[tuple[Expr, Fraction], ...]
 
-    def __hash__(self) -> int:
-        return self._hash
+    def __new__(  # noqa: PYI034 - nothing is derived from it
+        cls, number: Fraction = Fraction(1), powers: tuple[tuple[Expr, Fraction], ...] = ()
+    ) -> Scalar:
+        with _LOCK:
+            found = _SCALARS.get((number, powers))
+            if found is None:
+                found = _SCALARS[number, powers] = object.__new__(cls)
+                object.__setattr__(found, "number", number)
+                object.__setattr__(found, "powers", powers)
+        return found
 
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, Scalar) or self._hash != other._hash:
-            return False
-        return self.number == other.number and self.powers == other.powers
+    def __reduce__(self) -> tuple[type[Scalar], tuple[object, ...]]:
+        return Scalar, (self.number, self.powers)
 
     def __mul__(self, other: Scalar) -> Scalar:
         return _product(self, other)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -72,6 +72,8 @@ class _Settler:
         self.true: set[str] = set()
         """Tiles that are true in all lanes that exist, from here on."""
         self.proofs: Proofs = proofs
+        self._existing: dict[frozenset[str], Hypotheses] = {}
+        self._tested: dict[Expr, bool] = {}
 
     def kernel_(self) -> Kernel:
         """The kernel."""
@@ -90,7 +92,7 @@ class _Settler:
             self.around = self._lasting(item)
         item = mapped(item, lambda e: self._of_kind(e, along))
         self.around = before
-        if isinstance(item, Load | Store):  # as they stand in the tests of it
+        if isinstance(item, Load | Store) and item.index != own:  # as they stand in its tests
             item = replace(item, index=own)
         if isinstance(item, Load | Map | Fold) and self._holds(item):
             self.true.add(item.target)
@@ -173,14 +175,17 @@ class _Settler:
 
     def _exist(self, axes: frozenset[str]) -> Hypotheses:
         """That lanes along some axes exist."""
-        found: set[Expr] = set()
+        if axes not in self._existing:
+            self._existing[axes] = frozenset(self._tests_of(axes))
+        return self._existing[axes]
+
+    def _tests_of(self, axes: frozenset[str]) -> Iterator[Expr]:
         for name in axes:
             axis = self.kernel.axis(name)
             if self.prover.begins(name):
-                found.add(Compare(("<=",), (Int(0), Var(name))))
+                yield Compare(("<=",), (Int(0), Var(name)))
             if not self.filled:
-                found.add(_less(Var(name), axis.size))
-        return frozenset(found)
+                yield _less(Var(name), axis.size)
 
     # Expressions
 
@@ -201,7 +206,7 @@ class _Settler:
                 return self._compared(expr, known)
             case Logical(op="and"):
                 parts = conjuncts(expr)
-                tests = {p for p in parts if self._tests(p, known)}
+                tests = {p for p in parts if self._tests(p)}
                 found = [p if p in tests else self._settled(p, known | tests) for p in parts]
                 return expr if found == parts else both(*found)
             case Logical(op="or", left=left, right=right):
@@ -226,18 +231,22 @@ class _Settler:
         """A part of what is no condition: one that counts as a number stays."""
         return expr if isinstance(expr, Compare | Logical) else self._settled(expr, known)
 
-    def _tests(self, part: Expr, known: Hypotheses) -> bool:
+    def _tests(self, part: Expr) -> bool:
         """Whether a condition is a test that lanes exist."""
-        return isinstance(part, Compare) and any(
-            self.prover.tests(name, part) for name in self.context.mentions(part)
-        )
+        if not isinstance(part, Compare):
+            return False
+        found = self._tested.get(part)
+        if found is None:
+            axes = self.context.mentions(part)
+            found = self._tested[part] = any(self.prover.tests(name, part) for name in axes)
+        return found
 
     def _compared(self, expr: Compare, known: Hypotheses) -> Expr:
         """What is left of a chain of comparisons."""
         runs: list[list[tuple[CompareOp, Expr, Expr]]] = [[]]
         for pair in pairs(expr):
             one = Compare((pair[0],), pair[1:])
-            if self._tests(one, known):
+            if self._tests(one):
                 runs[-1].append(pair)
             elif one in self.given or self._shows(one, known):
                 runs.append([])

@@ -113,6 +113,11 @@ class Names:
             if name in used:
                 self.tile(*key)
 
+    def named(self, used: set[str]) -> set[tuple[object, str]]:
+        """The names among `used`, with what they are of."""
+        every = (*self.numbers.items(), *self.tiles.items())
+        return {(key, name) for key, name in every if name in used}
+
     def lets(self, used: set[str]) -> Iterator[Let]:
         """The numbers that are used and new."""
         for (value, kind), name in self.numbers.items():

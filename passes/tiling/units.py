@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.expr import Expr, Name, Value
@@ -40,16 +41,32 @@ class Units:
 
 def _kernel(plan: Plan, kernel: Kernel) -> Kernel:
     search = Search(Context(plan, kernel), kernel)
-    return held(plan, kernel, search())
+    return _held(search, frozenset(search.context.taken), search())
 
 
 def held(plan: Plan, kernel: Kernel, labels: Labels) -> Kernel:
     """A kernel with its tiles in such units."""
-    first = _written(plan, kernel, labels, None)
+    search = Search(Context(plan, kernel), kernel)
+    return _held(search, frozenset(search.context.taken), labels)
+
+
+def _held(search: Search, taken: frozenset[str], labels: Labels) -> Kernel:
+    first = _written(search, taken, labels, None)
     used = {
         n.name for e in _all(first.kernel) for n in subexpressions(e) if isinstance(n, Name | Value)
     }
-    return _written(plan, kernel, labels, (first.names, used)).kernel
+    again = _names(search, taken)
+    again.take(first.names, used)
+    if again.named(used) == first.names.named(used):
+        return first.kernel
+    return _written(search, taken, labels, (first.names, used)).kernel
+
+
+def _names(search: Search, taken: frozenset[str]) -> Names:
+    """No names yet, beside those of the kernel."""
+    context = copy(search.context)
+    context.taken = {*taken}
+    return Names(context)
 
 
 @dataclass(frozen=True)
@@ -59,12 +76,11 @@ class _Result:
 
 
 def _written(
-    plan: Plan, kernel: Kernel, labels: Labels, before: tuple[Names, set[str]] | None
+    search: Search, taken: frozenset[str], labels: Labels, before: tuple[Names, set[str]] | None
 ) -> _Result:
-    """A kernel rewritten; `before` are the names of another run, and those that are used."""
-    context = Context(plan, kernel)
-    search = Search(context, kernel)
-    given = Names(context)
+    """A kernel rewritten; `taken` are its own names, `before` those of another run, and those of
+    them that are used."""
+    kernel, context, given = search.kernel, search.context, _names(search, taken)
     if before is not None:
         given.take(*before)
     writer = search.writer(labels, given)

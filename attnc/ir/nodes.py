@@ -1,0 +1,152 @@
+"""Nodes of trees that passes make and look up by the ten thousand.
+
+A frozen dataclass hashes all that is below it each time, and compares all of it even with itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields
+from functools import cache, wraps
+from operator import attrgetter
+from types import FunctionType
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Hashed:
+    """A node that remembers its hash once it was asked for."""
+
+    __slots__ = ("_hash",)
+
+
+def changed(node: T, **new: Any) -> T:
+    """A node with other fields, as `dataclasses.replace` gives it; the same object where these hold
+    the same objects."""
+    for name, value in new.items():
+        old = getattr(node, name)
+        if value is not old and not (
+            isinstance(value, tuple)
+            and len(value) == len(old)
+            and all(a is b for a, b in zip(value, old, strict=True))
+        ):
+            kind: Any = node.__class__
+            return kind(*[new[n] if n in new else getattr(node, n) for n in _names(kind)])  # type: ignore[no-any-return]
+    return node
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """The fields of a dataclass, in the order in which it takes them."""
+    return tuple(f.name for f in fields(kind))
+
+
+class Noted:
+    """A node in which what functions say of it is noted."""
+
+    __slots__ = ("_notes",)
+
+
+N = TypeVar("N", bound=Noted)
+
+
+def noted(function: Callable[[N], R]) -> Callable[[N], R]:
+    """A function of a node that is run once for it; nobody changes what it gives."""
+
+    @wraps(function)
+    def once(node: N) -> R:
+        try:
+            notes: dict[object, Any] = _NOTES.__get__(node)
+        except AttributeError:
+            notes = {}
+            _NOTES.__set__(node, notes)
+        if function not in notes:
+            notes[function] = function(node)
+        found: R = notes[function]
+        return found
+
+    return once
+
+
+_NOTES: Final = vars(Noted)["_notes"]
+
+
+def quick(kind: type[T]) -> type[T]:
+    """A frozen dataclass with slots that is sooner made and compared; put it above `dataclass`.
+
+    It is equal to itself at once, and is no other kind of node; one that is `Hashed` remembers its
+    hash. That nobody changes it is for type checkers to see: as it is made, fields are just set.
+    """
+    every = fields(kind)  # type: ignore[arg-type]
+    compared = [f.name for f in every if f.compare]
+    content: Callable[[Any], Any] = attrgetter(*compared) if compared else _nothing
+
+    def equal(self: Any, other: object) -> Any:
+        if self is other:
+            return True
+        if other.__class__ is not kind:
+            return False if isinstance(other, Hashed) else NotImplemented
+        return content(self) == content(other)
+
+    def hashed(self: Any) -> int:
+        try:
+            return self._hash  # type: ignore[no-any-return]
+        except AttributeError:
+            found = self._hash = hash(content(self))
+            return found
+
+    made: dict[str, Any] = {"__init__": _maker(every), "__eq__": equal}
+    if issubclass(kind, Hashed):
+        made["__hash__"] = hashed
+    for name, function in made.items():
+        function.__name__, function.__qualname__ = name, f"{kind.__qualname__}.{name}"
+        setattr(kind, name, function)
+    del kind.__setattr__, kind.__delattr__  # it has those of all objects
+    return kind
+
+
+def _maker(every: Sequence[Field[Any]]) -> FunctionType:
+    """What sets the fields of a node: a function that does so with other names."""
+    names = tuple(f.name for f in every)
+    code = _SETS[len(every)].__code__.replace(co_varnames=("self", *names), co_names=names)
+    defaults = tuple(f.default for f in every if f.default is not MISSING)
+    return FunctionType(code, {}, argdefs=defaults)
+
+
+def _sets1(self: Any, a: Any) -> None:
+    self.a = a
+
+
+def _sets2(self: Any, a: Any, b: Any) -> None:
+    self.a = a
+    self.b = b
+
+
+def _sets3(self: Any, a: Any, b: Any, c: Any) -> None:
+    self.a = a
+    self.b = b
+    self.c = c
+
+
+def _sets4(self: Any, a: Any, b: Any, c: Any, d: Any) -> None:
+    self.a = a
+    self.b = b
+    self.c = c
+    self.d = d
+
+
+def _sets5(self: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> None:
+    self.a = a
+    self.b = b
+    self.c = c
+    self.d = d
+    self.e = e
+
+
+_SETS: Final = {1: _sets1, 2: _sets2, 3: _sets3, 4: _sets4, 5: _sets5}
+
+
+def _nothing(_: object) -> tuple[()]:
+    return ()
