@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from attnc.backends.numpy.layout import INDENT
 from attnc.backends.triton.terms import Term
+from attnc.backends.tvm.ahead import Ahead
 from attnc.backends.tvm.scope import Clip, LaneScope
 from attnc.backends.tvm.terms import KEPT
 from attnc.ir.expr import Expr, Value, Var
@@ -28,6 +29,8 @@ class Clips:
     buffers: dict[str, str]
     """The lines that make room."""
     _spans: tuple[str, str] = field(default=("", ""), init=False)
+    _moves: str = field(default="", init=False)
+    """How far lanes move up to a thread's next program."""
 
     def has(self, item: Loop) -> bool:
         """Whether there are such lanes: each statement takes lanes by themselves, and combines
@@ -67,21 +70,54 @@ class Clips:
         if scope.axis(scope.vector).kind != "whole":
             start = f"({scope.start_of(scope.vector)} + {start})"
         scope.part = start
-        for let in self._of_rows(item):
-            python = scope.names.fresh(f"{let.name}_part")
-            term = scope.text.in_kind(let.value, let.kind)
-            yield f"{INDENT}{python}: {KEPT[term.held]} = {scope.text.as_tensor(term)}"
-            scope.locals[let.name] = Term(python, (), term.held)
+        for let in self._of_rows(item)[0]:
+            yield INDENT + self._let_of_rows(let, "part")
         for i, span in enumerate(item.present):
             for name, bound in zip(self._spans, (span.low, span.high), strict=True):
                 text = scope.text.as_tensor(scope.text(bound))
                 yield f'{INDENT}{name}[{i}, {part}] = T.Cast("int64", {text})'
+        yield from self._ahead_of(item)
         scope.part = ""
         scope.locals.clear()
         scope.locals.update(known)
 
-    def _of_rows(self, item: Loop) -> list[Let]:
-        """The numbers that bounds of what is present are made of, and that differ among rows."""
+    def _ahead_of(self, item: Loop) -> Iterator[str]:
+        """The lines that tell how far lanes that may be seen move up to a thread's next program:
+        as the end of the first of their spans that moves."""
+        scope, start = self.scope, Ahead(self.scope).start
+        lets, moving = self._of_rows(item)
+        self._moves = ""
+        if start is None or True not in moving:
+            return
+        scope.part, which = start, moving.index(True)
+        for let in self._read_by(item.present[which].high, lets):
+            yield self._let_of_rows(let, "ahead")
+        end = scope.text.as_tensor(scope.text(item.present[which].high))
+        self._moves = scope.names.fresh(f"{item.axis}_ahead")
+        yield f'{self._moves}: T.int64 = T.Cast("int64", {end}) - {self._spans[1]}[{which}, 0]'
+
+    def _read_by(self, expr: Expr, lets: list[Let]) -> list[Let]:
+        """Those of some numbers that an expression reads, also by way of others."""
+        found: list[Let] = []
+        asked = {n.name for n in subexpressions(expr) if isinstance(n, Value)}
+        for let in reversed(lets):
+            if let.name in asked:
+                found.insert(0, let)
+                asked |= {n.name for n in subexpressions(let.value) if isinstance(n, Value)}
+        return found
+
+    def _let_of_rows(self, let: Let, name: str) -> str:
+        """The line that tells a number for a vector of rows, which then goes by a new name."""
+        scope = self.scope
+        python = scope.names.fresh(f"{let.name}_{name}")
+        term = scope.text.in_kind(let.value, let.kind)
+        line = f"{python}: {KEPT[term.held]} = {scope.text.as_tensor(term)}"
+        scope.locals[let.name] = Term(python, (), term.held)
+        return line
+
+    def _of_rows(self, item: Loop) -> tuple[list[Let], list[bool]]:
+        """The numbers that bounds of what is present are made of, and that differ among rows; and
+        of which spans the end does."""
         scope = self.scope
         lets = {s.name: s for s in statements(scope.kernel.body) if isinstance(s, Let)}
         coords = scope.kernel.coords
@@ -104,8 +140,9 @@ class Clips:
 
         for span in item.present:
             moves(span.low)
-            moves(span.high)
-        return [let for name, let in lets.items() if moving.get(name) and let.kind is Kind.I64]
+        ends = [moves(span.high) for span in item.present]
+        found = [let for name, let in lets.items() if moving.get(name) and let.kind is Kind.I64]
+        return found, ends
 
     def inside(self, item: Loop) -> Iterator[str]:
         """The lines of a round that tell its lanes; loops are printed so from then on."""
@@ -129,4 +166,4 @@ class Clips:
             yield f"{INDENT}{name}[{part}] = _either({few}, {some})"
         yield f"{INDENT}{first} = T.min({first}, {firsts}[{part}])"
         yield f"{INDENT}{last} = T.max({last}, {lasts}[{part}])"
-        scope.clipped[axis] = Clip(first, last, firsts, lasts)
+        scope.clipped[axis] = Clip(first, last, firsts, lasts, self._moves)

@@ -60,8 +60,9 @@ class KernelText:
         """The text, with what it takes."""
         scope = self.scope
         count, programs = self._programs()
-        body = self._body()
         turns, turn, workers = (scope.names.fresh(n) for n in ("turns", "turn", "workers"))
+        scope.workers = workers
+        body = self._body()
         body.statements(scope.kernel.body)
         tensors = tuple(body.memory.tensors.values())
         views = [self._view(t, t.python, self._steps(t)) for t in tensors]

@@ -11,6 +11,7 @@ from attnc.backends.numpy.layout import INDENT
 from attnc.backends.triton.nans import without_nan
 from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.terms import HELD
+from attnc.backends.tvm.ahead import Ahead
 from attnc.backends.tvm.clips import Clips
 from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Memory
@@ -42,6 +43,7 @@ class Loops(Presumed):
         self.matrices: Matrices = self._matrices()
         self.pairs: Pairs = Pairs(scope, self.matrices)
         self.clips: Clips = Clips(scope, self.buffers)
+        self.ahead: Ahead = Ahead(scope)
         for target, operand in shared(scope, self.matrices.placed).items():
             scope.buffers[target] = scope.buffer(operand)
         self.uses: Counter[str] = Counter(

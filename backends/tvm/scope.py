@@ -60,6 +60,8 @@ class Clip:
     last: str
     firsts: str
     lasts: str
+    ahead: str = ""
+    """How far they move up to the thread's next program, if that is known."""
 
 
 @dataclass
@@ -88,6 +90,10 @@ class LaneScope(KernelScope):
     """Axes of whose tiles a part alone is computed."""
     part: str = ""
     """The first coordinate of a vector of rows, where it stands for a tile of them."""
+    workers: str = ""
+    """The number of threads, each of which takes programs."""
+    moved: str = ""
+    """Where the tile of vectors begins, if coordinates are told of another program."""
     rows: dict[str, str] = field(default_factory=dict[str, str])
     """Buffers of coordinates that a program computes once, and the text of a lane of each."""
 
@@ -184,7 +190,9 @@ class LaneScope(KernelScope):
         for coord in self.kernel.coords:
             if coord.name == name:
                 term = self.text.held(self.text(coord.value), Held.INT)
-                return self._row(coord, term) if self._is_row(coord) else term
+                return self._row(coord, term) if self._is_row(coord) and not self.moved else term
+        if name == self.vector and self.moved:
+            return Term(self.moved, (), Held.INT)
         lane = self.lane(name)
         if not self.is_tile(name):
             return Term(lane, (), Held.INT)

@@ -24,6 +24,10 @@ define i32 @fetch(ptr %place) alwaysinline {{
   call void @llvm.prefetch.p0(ptr %place, i32 0, i32 3, i32 1)
   ret i32 0
 }}
+define i32 @ask(ptr %place) alwaysinline {{
+  call void @llvm.prefetch.p0(ptr %place, i32 0, i32 2, i32 1)
+  ret i32 0
+}}
 declare {number} {add}({number}, {vector})
 define {number} @total({vector} %x) alwaysinline {{
   %sum = call reassoc {number} {add}({number} -0.0, {vector} %x)
@@ -896,6 +900,12 @@ def _fetch(a, row, rows, high, inner, turned):
         places = [(rows + row * high + x, y) for x in range(high) for y in range(0, inner, step)]
     for i, k in places:
         T.evaluate(T.call_extern("int32", "fetch", T.address_of(a(i, k))))
+
+
+def _ask(row, size):
+    """Asks for a row that is read later, by 64 bytes, up to the second cache."""
+    for at in range(0, size, 512 // tvm.DataType(_kind(row(0))).bits):
+        T.evaluate(T.call_extern("int32", "ask", T.address_of(row(at))))
 
 
 def _take(held, room, taken, j, lanes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from attnc.backends.elements import RANGES, constant
@@ -28,6 +28,9 @@ VECTORS: Final = (None, "f16", "bf16", "f32", "f64")
 class Transfers(Lanes):
     """Prints loads and stores."""
 
+    _ahead: dict[str, str] = field(default_factory=dict[str, str])
+    """Of loads, the rows that the thread's next program copies in place of theirs."""
+
     def _nest(self, nest: Nest) -> None:
         """Prints loops over lanes; loads of several go row by row."""
         if not nest.loops or not isinstance(nest.items[0], Load):
@@ -47,6 +50,7 @@ class Transfers(Lanes):
         asked = both(*(p for p in parts if p not in inside))
         element = scope.element(item.target)
         turned = self._is_turned(item, loops) and not inside
+        self._asks(item, row, inside)
         if turned:
             vector, at, part = loops[0], scope.names.of("at", f"{loops[0]}_at"), self.clips.part
             rows, size = scope.names.of("rows", f"{room}_rows"), scope.size_of(vector)
@@ -64,6 +68,17 @@ class Transfers(Lanes):
                 self.opens("else:")
             self._loops(loops[:-1], vector=False)
             self._rows_of(item, row, element, asked, inside)
+
+    def _asks(self, item: Load, row: str, inside: Sequence[Expr]) -> None:
+        """Tells where the rows lie that the thread's next program copies in place of a load's."""
+        self._ahead.pop(item.target, None)
+        found = None
+        if self._near(item, row, inside):
+            found = self.ahead.row(item, row, self.memory)
+        if found is not None:
+            lines, self._ahead[item.target] = found
+            for line in lines:
+                self.line(line)
 
     def _is_turned(self, item: Load, loops: Sequence[str]) -> bool:
         """Whether rows in memory are columns of the tile: vectors go the other way."""
@@ -100,7 +115,10 @@ class Transfers(Lanes):
         if near:
             with self.level():
                 self.opens(f"if {near}:")
-                self._along(row, item, element, self.memory.read(item, near=True), vector=True)
+                text, ahead = self.memory.read(item, near=True), self._ahead.get(item.target)
+                if ahead is not None:
+                    self.line(f"_ask({ahead}, {self.scope.size_of(row)})")
+                self._along(row, item, element, text, vector=True)
         dtype, mask = DTYPES[HELD[item.kind]], self.expression(both(*inside))
         text = self._masked_read(item, mask, self.memory.read(item), dtype)
         with self.level():
