@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from attnc.cache import Store, default_folder
 
@@ -16,11 +16,12 @@ def compiler() -> str:
     found = hashlib.sha256()
     for name, path in sorted(sources()):
         found.update(f"{name}\0".encode())
-        found.update(hashlib.sha256(path.read_bytes()).digest())
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - there are hundreds
+            found.update(hashlib.sha256(file.read()).digest())
     return found.hexdigest()
 
 
-def sources() -> Iterator[tuple[str, Path]]:
+def sources() -> Iterator[tuple[str, str]]:
     """The files that decide what is emitted, by their names within the package."""
     import attnc
     import attnc.backends
@@ -28,10 +29,18 @@ def sources() -> Iterator[tuple[str, Path]]:
     import attnc.passes
 
     for package in (attnc, attnc.backends, attnc.grammar, attnc.passes):
-        for folder in map(Path, package.__path__):
-            for path in folder.rglob("*"):
-                if path.suffix in (".py", ".lark", ".attn", ".txt"):
-                    yield f"{package.__name__}/{path.relative_to(folder).as_posix()}", path
+        for folder in package.__path__:
+            yield from _below(package.__name__, folder)
+
+
+def _below(name: str, folder: str) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            inner = f"{name}/{entry.name}"
+            if entry.name.endswith((".py", ".lark", ".attn", ".txt")):
+                yield inner, entry.path
+            elif entry.is_dir(follow_symlinks=False) and entry.name != "__pycache__":
+                yield from _below(inner, entry.path)
 
 
 def store() -> Store | None:

@@ -6,10 +6,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 WORD: Final = re.compile(r"\b[A-Za-z_]\w*")
+
+APART: Final = "".join(c if c.isalnum() or c == "_" else " " for c in map(chr, range(128)))
+"""What stands for each letter, so that words are apart."""
 
 HELPER: Final = re.compile(r"_[a-z]\w*|_[A-Z]+")
 """Names of helpers; none of a spec begins with an underscore."""
@@ -39,7 +43,8 @@ _USES: Final[dict[str, frozenset[str]]] = {}
 
 @cache
 def _helpers(package: str, file: str) -> dict[str, _Helper]:
-    source = resources.files(package).joinpath(file).read_text(encoding="utf-8")
+    (folder,) = import_module(package).__path__
+    source = Path(folder, file).read_text(encoding="utf-8")
     found = {name: _helper(name, text) for name, text in parts(source).items()}
     _USES.update({h.text: h.uses | {name} for name, h in found.items()})
     return found
@@ -55,7 +60,13 @@ def parts(source: str) -> dict[str, str]:
 
 def words(*texts: str) -> frozenset[str]:
     """The words in texts, of which some may be helpers."""
-    return frozenset[str]().union(*(_USES.get(t) or WORD.findall(t) for t in texts))
+    return frozenset[str]().union(*(_USES.get(t) or _words(t) for t in texts))
+
+
+def _words(text: str) -> Iterable[str]:
+    if not text.isascii():
+        return WORD.findall(text)
+    return text.translate(APART).split()  # and numbers, which are no names; far sooner done
 
 
 def helpers(package: str, files: str | tuple[str, ...], said: Collection[str]) -> tuple[str, ...]:
@@ -89,4 +100,4 @@ def _wanted(known: Mapping[str, _Helper], words: Iterable[str]) -> set[str]:
 
 def _helper(name: str, text: str) -> _Helper:
     """A helper, from its text."""
-    return _Helper(text, frozenset(WORD.findall(text)) - {name})
+    return _Helper(text, frozenset(_words(text)) - {name})

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from attnc.errors import NOWHERE, Note, Report, Source, Span
@@ -92,7 +92,7 @@ def check(report: Report) -> tuple[Facts, ...]:
 
 def prelude_text() -> str:
     """The standard macros, as shipped."""
-    return resources.files(__package__).joinpath("prelude.attn").read_text(encoding="utf-8")
+    return Path(__file__).with_name("prelude.attn").read_text(encoding="utf-8")
 
 
 @lru_cache(maxsize=1)

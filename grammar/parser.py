@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
-from importlib import resources
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken, v_args
@@ -95,7 +95,7 @@ class _Tokens(Lexer):
 
 def grammar_text() -> str:
     """The Lark grammar, as shipped."""
-    return resources.files(__package__).joinpath("attn.lark").read_text(encoding="utf-8")
+    return Path(__file__).with_name("attn.lark").read_text(encoding="utf-8")
 
 
 STARTS: Final = ["header", "argument", "output", "definition", "statement", "unknown"]

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +95,7 @@ def made(grammar: Grammar) -> Data:
 
 def kept(grammar: Grammar, path: Path | None = None) -> Data | None:
     """What the file holds, if it is of this grammar and of this version of Lark."""
-    place = resources.files(__package__).joinpath(NAME) if path is None else path
+    place = Path(__file__).with_name(NAME) if path is None else path
     if not place.is_file():
         return None
     found: Data = json.loads(place.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from lark import Lark, Token, UnexpectedInput, v_args
@@ -62,7 +62,7 @@ STARTS: Final = ["header", "statement", "line"]
 
 def text_of_grammar() -> str:
     """The grammar of the language and behind it that of plans."""
-    own = resources.files(__package__).joinpath("tiles.lark").read_text(encoding="utf-8")
+    own = Path(__file__).with_name("tiles.lark").read_text(encoding="utf-8")
     return grammar_text() + own
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from attnc.ir.printer import WIDTH
@@ -12,6 +14,9 @@ OPENING: Final = "([{"
 CLOSING: Final = ")]}"
 OPERATORS: Final = (("if", "else"), ("or",), ("and",), ("|",), ("&",), ("+", "-"), ("*", "/", "//"))
 """Where a line breaks that no bracket ends, weakest first."""
+
+MARKS: Final = re.compile(r"""[()\[\]{}]|"[^"]*"?|'[^']*'?""")
+"""Brackets and quotes."""
 
 TAIL: Final = re.compile(r"(\[[:, None]+\]|\.to\(\w[\w.]*\))*[,:]?$")
 """What goes along with a closing bracket."""
@@ -100,6 +105,8 @@ def _filled(parts: list[str], start: str) -> list[str]:
 
 def _without_note(text: str) -> str:
     """A line without the comment that ends it."""
+    if "#" not in text:
+        return text
     quoted = ""
     for place, letter in enumerate(text):
         if quoted:
@@ -111,24 +118,23 @@ def _without_note(text: str) -> str:
     return text
 
 
-def _depths(text: str) -> list[int]:
+@lru_cache(maxsize=256)
+def _depths(text: str) -> Sequence[int]:
     """How many brackets are open at each letter; within quotes, some more."""
-    found, depth, quoted = [], 0, ""
-    for letter in text:
-        if quoted:
-            quoted = "" if letter == quoted else quoted
-            found.append(depth + 100)
-            continue
-        if letter in "\"'":
-            quoted = letter
-            found.append(depth + 100)
-            continue
-        if letter in CLOSING:
-            depth -= 1
-        found.append(depth)
-        if letter in OPENING:
+    found: list[int] = []
+    depth = 0
+    for match in MARKS.finditer(text):
+        first, end = match.span()
+        found += [depth] * (first - len(found))
+        if text[first] in OPENING:
+            found.append(depth)
             depth += 1
-    return found
+        elif text[first] in CLOSING:
+            depth -= 1
+            found.append(depth)
+        else:
+            found += [depth + 100] * (end - first)
+    return found + [depth] * (len(text) - len(found))
 
 
 def _opening(text: str) -> int | None:
@@ -157,26 +163,27 @@ def _subscript(text: str) -> bool:
 
 def _split(text: str) -> list[str]:
     """The items between commas; those between the arguments of a lambda are part of it."""
-    parts, current = [], ""
-    for letter, depth in zip(text, _depths(text), strict=True):
+    parts, first, depths = [], 0, _depths(text)
+    place = text.find(",")
+    while place >= 0:
+        current = text[first:place]
         heading = current.lstrip().startswith("lambda ") and ":" not in current
-        if letter == "," and depth == 0 and not heading:
+        if depths[place] == 0 and not heading:
             parts.append(current.strip())
-            current = ""
-        else:
-            current += letter
-    return [*parts, current.strip()] if current.strip() else parts
+            first = place + 1
+        place = text.find(",", place + 1)
+    last = text[first:].strip()
+    return [*parts, last] if last else parts
 
 
 def _places(text: str, operators: tuple[str, ...]) -> list[int]:
     """Where such operators stand between operands, outside of all brackets."""
-    depths = _depths(text)
     found = []
     for operator in operators:
         word = f" {operator} "
         place = text.find(word)
         while place >= 0:
-            if depths[place] == 0 and place > 0:
+            if place > 0 and _depths(text)[place] == 0:
                 found.append(place + 1)
             place = text.find(word, place + 1)
     return sorted(found)
