@@ -54,6 +54,12 @@ class Integers:
     """Quotients whose divisor is known to be positive, with it."""
     equal: dict[str, Sum] = field(default_factory=dict[str, Sum])
     """Atoms that others stand for."""
+    _texts: dict[tuple[frozenset[str], Expr], tuple[str, Expr]] = field(
+        default_factory=dict[tuple[frozenset[str], Expr], tuple[str, Expr]],
+        compare=False,
+        repr=False,
+    )
+    """How atoms are called, and what they are: whoever knows more of the same shares it."""
     _search: Search | None = field(default=None, compare=False, repr=False)
     """By all of this, until more is known."""
     _around: tuple[int, Integers] | None = field(default=None, compare=False, repr=False)
@@ -264,8 +270,11 @@ class Integers:
         return known or self.least(plus(number, {ONE: -1}))
 
     def _atom(self, expr: Expr) -> Sum:
-        plain = self._unfolded(expr)
-        text = printer.expression(plain)
+        found = self._texts.get((self.whole, expr))
+        if found is None:
+            plain = self._unfolded(expr)
+            found = self._texts[self.whole, expr] = printer.expression(plain), plain
+        text, plain = found
         self.atoms.setdefault(text, plain)
         return self.equal.get(text, {(text,): 1})
 

@@ -10,16 +10,20 @@ from dataclasses import MISSING, Field, fields
 from functools import cache, wraps
 from operator import attrgetter
 from types import FunctionType
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Hashed:
-    """A node that remembers its hash once it was asked for."""
+    """A node that remembers its hash once it was asked for, and how it is printed."""
 
-    __slots__ = ("_hash",)
+    __slots__ = ("_hash", "printed")
+
+    printed: str
+    nothing: ClassVar[tuple[()]] = ()
+    """The operands of a node that has none."""
 
 
 def changed(node: T, **new: Any) -> T:

@@ -37,7 +37,11 @@ def plus(a: Sum, b: Sum) -> Sum:
     """Of two sums, the sum."""
     found = dict(a)
     for product, factor in b.items():
-        _add(found, product, factor)
+        new = found.get(product, 0) + factor
+        if new:
+            found[product] = new
+        else:
+            found.pop(product, None)
     return found
 
 
@@ -52,7 +56,14 @@ def _add(to: dict[Product, int], product: Product, factor: int) -> None:
 
 def less(a: Sum, b: Sum) -> Sum:
     """The first sum less the second."""
-    return plus(a, {m: -c for m, c in b.items()})
+    found = dict(a)
+    for product, factor in b.items():
+        new = found.get(product, 0) - factor
+        if new:
+            found[product] = new
+        else:
+            found.pop(product, None)
+    return found
 
 
 def times(a: Sum, b: Sum) -> Sum:

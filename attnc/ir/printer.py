@@ -96,8 +96,11 @@ def strength(expr: Expr) -> int:
 
 def expression(expr: Expr, least: int = CHOICE) -> str:
     """The text of `expr`, in parentheses where it binds more weakly than `least`."""
-    text = _bare(expr)
-    return text if strength(expr) >= least else f"({text})"
+    try:
+        text = expr.printed
+    except AttributeError:
+        text = expr.printed = _bare(expr)
+    return text if least == CHOICE or strength(expr) >= least else f"({text})"
 
 
 def _listed(exprs: tuple[Expr, ...], separator: str = ", ") -> str:

@@ -167,7 +167,7 @@ class Full:
         rows = [r for g in given for r in self._rows(g, asked)]
         facts: list[Expr] = [r for r in rows if not isinstance(r, Logical)]
         facts += self._places(around, {v for e in (claim, *rows) for v in variables(e)})
-        known = replace(self.known, whole=self.known.whole | self._numbers.keys())
+        known = replace(self.known, whole=self.known.whole.union(self._numbers))
         if known.knowing(facts).shows(claim):
             return True
         ors = [list(_disjuncts(r)) for r in dict.fromkeys(rows) if isinstance(r, Logical)]

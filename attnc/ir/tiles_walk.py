@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from attnc.ir.expr import Apply, Bool, Expr, Int, Logical, Name, Value, Var
 from attnc.ir.nodes import changed
@@ -30,13 +30,21 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.walk import OPERANDS, subexpressions
 
+BLOCKS: Final = (Loop, If)
+
 
 def statements(body: Iterable[Statement]) -> Iterator[Statement]:
     """Every statement, each before those inside of it."""
+    found: list[Statement] = []
+    _gather(body, found)
+    return iter(found)
+
+
+def _gather(body: Iterable[Statement], found: list[Statement]) -> None:
     for item in body:
-        yield item
-        if isinstance(item, Loop | If):
-            yield from statements(item.body)
+        found.append(item)
+        if isinstance(item, BLOCKS):
+            _gather(item.body, found)
 
 
 def expressions(item: Statement) -> tuple[Expr, ...]:
@@ -100,7 +108,7 @@ def scanned(loop: Loop) -> bool:
 def reads(item: Statement) -> set[str]:
     """The tiles that a statement reads, those inside of it included."""
     found = names(*expressions(item))
-    if isinstance(item, Loop | If):
+    if isinstance(item, BLOCKS):
         found = found.union(*map(reads, item.body))
     return found
 

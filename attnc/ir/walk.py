@@ -44,12 +44,9 @@ def _of_call(call: Call) -> tuple[Expr, ...]:
     return (*inner, *call.arguments)
 
 
-def _none(_: Expr) -> tuple[Expr, ...]:
-    return ()
-
-
+_NONE: Final = attrgetter("nothing")
 OPERANDS: Final[Mapping[type[Expr], Callable[[Any], tuple[Expr, ...]]]] = {
-    **dict.fromkeys((Int, Float, Bool, Absent, Name, Value, Var), _none),
+    **dict.fromkeys((Int, Float, Bool, Absent, Name, Value, Var), _NONE),
     Read: attrgetter("index"),
     Unary: lambda e: (e.operand,),
     **dict.fromkeys((Binary, Logical), attrgetter("left", "right")),
@@ -64,7 +61,10 @@ OPERANDS: Final[Mapping[type[Expr], Callable[[Any], tuple[Expr, ...]]]] = {
 
 def rebuild(expr: Expr, new: tuple[Expr, ...]) -> Expr:
     """`expr` with its direct operands replaced; the same object where nothing changed."""
-    if all(a is b for a, b in zip(children(expr), new, strict=True)):
+    for before, after in zip(children(expr), new, strict=True):
+        if before is not after:
+            break
+    else:
         return expr
     span = expr.span
     match expr:
@@ -96,7 +96,7 @@ def subexpressions(expr: Expr) -> Iterator[Expr]:
         node = stack.pop()
         found.append(node)
         operands = OPERANDS[type(node)]
-        if operands is not _none:
+        if operands is not _NONE:
             stack += operands(node)
     return reversed(found)
 

@@ -7,8 +7,9 @@ sizes and parameters alone is asked of the prover of integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from attnc.ir.comparisons import pairs
@@ -18,6 +19,8 @@ from attnc.ir.polynomials import ONE, Sum, differences, less, plus, replaced
 from attnc.ir.walk import subexpressions
 from attnc.passes.conditions.forms import Forms, mentioned
 
+KNOWN: Final = (Int, Value, Binary, Apply)
+"""The nodes that the prover of integers has a meaning for."""
 MOST: Final = 60
 """Comparisons that are looked at for one question."""
 ASKED: Final = 60
@@ -41,6 +44,9 @@ class Knowledge:
     _answers: dict[object, bool] = field(default_factory=dict[object, bool])
     _plain: dict[Expr, bool] = field(default_factory=dict[Expr, bool])
     """Answers that do not depend on what holds."""
+    _values: dict[str, frozenset[str] | None] = field(
+        default_factory=dict[str, "frozenset[str] | None"]
+    )
 
     def knowing(self, conditions: Iterable[Expr]) -> Knowledge:
         """The same, and that some conditions hold."""
@@ -160,27 +166,39 @@ class Knowledge:
         """Whether the difference is a sum of what is never negative."""
         forms = self._forms
         difference = less(forms.of(b), forms.of(a))
-        if self._never(difference):
-            return True
+        return self._never(difference) or any(
+            self._never(less(difference, fact)) for fact in self._facts
+        )
+
+    @cached_property
+    def _facts(self) -> Sequence[Sum]:
+        """Sums that are not negative, by what holds."""
+        found: list[Sum] = []
         for held in self.held:
             assert isinstance(held, Compare)
             for op, left, right in pairs(held):
                 if op in ("<", "<=", "==", ">", ">="):
-                    for fact in differences(op, forms.of(left), forms.of(right)):
-                        if self._never(less(difference, fact)):
-                            return True
-        return False
+                    found += differences(op, self._forms.of(left), self._forms.of(right))
+        return found
+
+    @cached_property
+    def _edges(self) -> Sequence[tuple[str, str, Sum]]:
+        """The edges of each axis' tile, and the last coordinate."""
+        return [
+            (f"low({axis})", f"high({axis})", plus(self._forms.of(size), {ONE: -1}))
+            for axis, size in self.sizes.items()
+        ]
 
     def _never(self, form: Sum) -> bool:
         """Whether a sum is never negative: edges are put as far as they may be, then all counts."""
-        for axis, size in self.sizes.items():
-            low, high = (f"{edge}({axis})" for edge in ("low", "high"))
+        for low, high, last in self._edges:
             up, down = form.get((high,), 0), form.get((low,), 0)
+            if up >= 0 <= down:
+                continue
             if up > 0 > down:  # high(m) - low(m)
                 by = min(up, -down)
                 form = plus(form, {(high,): -by, (low,): by})
                 form = {m: c for m, c in form.items() if c}
-            last = plus(self._forms.of(size), {ONE: -1})
             put = {t: last for t in (low, high) if form.get((t,), 0) < 0}
             if put and all(t not in m or m == (t,) for m in form for t in put):
                 form = replaced(form, put)
@@ -213,16 +231,20 @@ class Knowledge:
     def _by_values(self, form: Sum) -> bool:
         """Whether the prover of integers knows it, where there are no edges of tiles."""
         for text in mentioned(form):
-            nodes = subexpressions(self._forms.atoms[text])
-            if any(not isinstance(n, Int | Value | Binary | Apply) or _edge(n) for n in nodes):
-                return False
-            if any(
-                isinstance(n, Value) and n.name in self.lets
-                for n in subexpressions(self._forms.atoms[text])
-            ):
+            values = self._values_of(text)
+            if values is None or not values.isdisjoint(self.lets):
                 return False
         left, right = self._forms.sides(form)
         return self._asked(Compare(("<=",), (left, right)))
+
+    def _values_of(self, text: str) -> frozenset[str] | None:
+        """The values in an atom; None if there is anything in it that the prover does not know."""
+        if text not in self._values:
+            nodes = [*subexpressions(self._forms.atoms[text])]
+            strange = any(not isinstance(n, KNOWN) or _edge(n) for n in nodes)
+            found = None if strange else frozenset(n.name for n in nodes if isinstance(n, Value))
+            self._values[text] = found
+        return self._values[text]
 
     def _asked(self, condition: Compare) -> bool:
         if condition not in self._plain:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from attnc.ir.expr import Choice, Expr, Float, Int, Name
 from attnc.ir.tiles import Map
 from attnc.ir.tiles_walk import expressions, names
+from attnc.ir.types import Kind
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.scalars import ONE, Scalar
 from attnc.passes.tiling.unit_nodes import Made, Place
@@ -27,7 +28,7 @@ class Memory:
         self.exact: dict[Key, Made | None] = {}
         self.truths: dict[int, Made] = {}
         self._known: dict[int, tuple[int, tuple[str, ...]]] = {}
-        self._tokens: dict[tuple[int, Place, tuple[Scalar, ...]], int] = {}
+        self._tokens: dict[tuple[int, int, Kind, tuple[Scalar, ...]], int] = {}
 
     def token(self, expr: Expr, place: Place, labels: Mapping[str, Scalar]) -> int:
         """A number for an expression at a place and at the units that it depends on."""
@@ -35,7 +36,7 @@ class Memory:
         if found is None:
             found = self._known[id(expr)] = len(self._known), self._names(expr)
         number, tiles = found
-        key = number, place, tuple([labels.get(n, ONE) for n in tiles])
+        key = number, place.depth, place.kind, tuple([labels.get(n, ONE) for n in tiles])
         return self._tokens.setdefault(key, len(self._tokens))
 
     def _names(self, expr: Expr) -> tuple[str, ...]:

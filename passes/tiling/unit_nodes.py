@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Name, Unary, Value
+from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Unary, Value
+from attnc.ir.nodes import quick
 from attnc.ir.tiles import Dot, Map
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind, Origin
-from attnc.ir.walk import rebuild, subexpressions
+from attnc.ir.walk import rebuild
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.scalars import LN2, ONE, Scalar, extents, scalar, uniform
 
@@ -24,6 +25,7 @@ NATURAL: Final = 4
 """The most units in which an expression is tried."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Made:
     """An expression, what it costs, and the tiles that it reads in another unit than theirs."""
@@ -60,7 +62,7 @@ class Node:
         return isinstance(inner, Float) and inner.value == float("inf")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where an expression stands: how deep in loops, and of what kind the whole of it is."""
 
@@ -99,8 +101,8 @@ class Nodes:
         context = self.context
         found = context.type(expr)
         number = found.kind is not Kind.BOOL and found.origin is not Origin.TENSOR
-        fixed = uniform(expr, self.values) and (number or _is_let(context, expr))
-        read = (n.name for n in subexpressions(expr) if isinstance(n, Name))
+        fixed = (number or _is_let(context, expr)) and uniform(expr, self.values)
+        read = () if fixed else names(expr)
         return Node(
             expr,
             found.kind,

@@ -114,7 +114,7 @@ class Rules(Arithmetic):
             new = Binary("/", made.expr, self.number(factor.inverse, kind))
         else:
             new = Binary("*", made.expr, self.number(factor, kind))
-        return replace(made, cost=cost, expr=new)
+        return Made(cost, new, made.tiles, made.shared)
 
     # Node by node
 

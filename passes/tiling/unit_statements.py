@@ -145,6 +145,7 @@ class Writer:
         self.memory: Memory = memory
         """What was made with the same names."""
         self._tiles: dict[tuple[str, Scalar], Made | None] = {}
+        self._known: dict[tuple[int, Kind], Rules] = {}
 
     def unit(self, name: str) -> Scalar:
         """The unit of a tile."""
@@ -179,8 +180,13 @@ class Writer:
         return cost, self.used.tile(name, unit)
 
     def _rules(self, depth: int, kind: Kind) -> Rules:
-        place = Place(depth, kind if kind.floating else Kind.FLOAT)
-        return Rules(self.nodes, self.labels, place, self.used.number, self._named, self.memory)
+        key = depth, kind if kind.floating else Kind.FLOAT
+        found = self._known.get(key)
+        if found is None:
+            numbers, place = self.used.number, Place(*key)
+            found = Rules(self.nodes, self.labels, place, numbers, self._named, self.memory)
+            self._known[key] = found
+        return found
 
     # Cells
 
@@ -290,10 +296,10 @@ def _changed(item: Statement, rules: Rules, found: list[Made]) -> Statement:
         return made.expr
 
     new = mapped(item, change)
-    return item if new == item else new
+    return item if new is item or new == item else new
 
 
 def _written(items: Iterable[Statement], found: Iterable[Made]) -> Written:
     made = list(found)
-    tiles = frozenset[tuple[str, Scalar]]().union(*(m.tiles for m in made))
-    return Written(tuple(items), sum(m.cost - m.shared for m in made), tiles)
+    tiles = frozenset[tuple[str, Scalar]]().union(*[m.tiles for m in made])
+    return Written(tuple(items), sum([m.cost - m.shared for m in made]), tiles)
