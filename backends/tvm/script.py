@@ -11,8 +11,8 @@ from attnc.backends.tvm.processor import _sums
 
 
 def _native(dtype, lanes):
-    """What TVM has no words for: to claim a program, to ask for memory that is read soon, and to
-    add up the lanes of a vector."""
+    """What TVM has no words for: to claim a program, to ask for memory that is read soon, up to the
+    second cache, and to add up the lanes of a vector."""
     number, short = ("double", "f64") if dtype == "float64" else ("float", "f32")
     vector, add = f"<{lanes} x {number}>", f"@llvm.vector.reduce.fadd.v{lanes}{short}"
     return f"""define i64 @claim(ptr %turns) alwaysinline {{
@@ -21,10 +21,6 @@ def _native(dtype, lanes):
 }}
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
 define i32 @fetch(ptr %place) alwaysinline {{
-  call void @llvm.prefetch.p0(ptr %place, i32 0, i32 3, i32 1)
-  ret i32 0
-}}
-define i32 @ask(ptr %place) alwaysinline {{
   call void @llvm.prefetch.p0(ptr %place, i32 0, i32 2, i32 1)
   ret i32 0
 }}
@@ -903,9 +899,9 @@ def _fetch(a, row, rows, high, inner, turned):
 
 
 def _ask(row, size):
-    """Asks for a row that is read later, by 64 bytes, up to the second cache."""
+    """Asks for a row that is read later, by 64 bytes."""
     for at in range(0, size, 512 // tvm.DataType(_kind(row(0))).bits):
-        T.evaluate(T.call_extern("int32", "ask", T.address_of(row(at))))
+        T.evaluate(T.call_extern("int32", "fetch", T.address_of(row(at))))
 
 
 def _take(held, room, taken, j, lanes):
