@@ -149,6 +149,7 @@ class _Share:
         self.uses: Counter[tuple[int, ...]] = Counter()
         self.tensors: dict[tuple[int, ...], _Shared] = {}
         """Values that tensors defined so far hold."""
+        self._keys: dict[int, tuple[Expr, tuple[int, ...]]] = {}
         self.made: list[Einsum] = []
 
     def run(self) -> list[Statement]:
@@ -175,10 +176,13 @@ class _Share:
 
     def _key(self, expr: Expr) -> tuple[int, ...]:
         """What tells an expression from others, whatever its variables are called."""
-        variables = self._variables(expr)
-        ranges = (self.numbers(self.facts.variables[v]) for v in variables)
-        places = {v: f"free {i}" for i, v in enumerate(variables)}
-        return self.numbers(expr, places), *ranges
+        known = self._keys.get(id(expr))
+        if known is None:
+            variables = self._variables(expr)
+            ranges = (self.numbers(self.facts.variables[v]) for v in variables)
+            places = {v: f"free {i}" for i, v in enumerate(variables)}
+            known = self._keys[id(expr)] = expr, (self.numbers(expr, places), *ranges)
+        return known[1]
 
     def _known(self, expr: Expr) -> Read | None:
         """The read of the tensor that holds an expression's value."""

@@ -51,14 +51,21 @@ class Numbering:
 
     def __call__(self, expr: Expr, places: Mapping[str, Place] | None = None) -> int:
         """The number of an expression; free variables in `places` count as what they stand for."""
-        for node in subexpressions(expr) if not places else ():
-            self._number(node, {})  # from the leaves up, so that little is left to recur into
-        return self._number(expr, places or {})
+        if places:
+            return self._number(expr, places)
+        known = self._known.get((id(expr), ()))
+        if known is None:
+            for node in subexpressions(expr):
+                self._number(node, {})  # from the leaves up, so that little is left to recur into
+            known = self._known[id(expr), ()]
+        return known[1]
 
     def _number(self, expr: Expr, places: Mapping[str, Place]) -> int:
-        free = self.free(expr)
-        used = {v: p for v, p in places.items() if v in free}
-        key = id(expr), tuple(sorted(used.items()))
+        used = places
+        if places:
+            free = self.free(expr)
+            used = {v: p for v, p in places.items() if v in free}
+        key = id(expr), tuple(sorted(used.items())) if used else ()
         known = self._known.get(key)
         if known is None:
             data = self._data(expr, used)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attnc.ir.comparisons import pairs
 from attnc.ir.expr import (
@@ -49,16 +49,19 @@ def required(plan: Plan, known: Integers) -> Conditions:
     the plan's values: which loops have a round follows from that, and from what was found.
     """
     found: Conditions = {}
+    kernels = [_Kernel(plan, kernel, known) for kernel in plan.kernels]
     while True:
-        before, found = found, _required(plan, known)
+        before, found = found, _required(plan, kernels)
         if not found.keys() - before.keys():
             return found
         known = known.knowing(found)
+        learnt = [kernel.learns(known) for kernel in kernels]
+        if not any(learnt):
+            return found
 
 
-def _required(plan: Plan, known: Integers) -> Conditions:
+def _required(plan: Plan, kernels: Sequence[_Kernel]) -> Conditions:
     stored = {s.tensor for k in plan.kernels for s in statements(k.body) if isinstance(s, Store)}
-    kernels = [_Kernel(plan, kernel, known) for kernel in plan.kernels]
     present: Mapping[str, Conditions | None] = dict.fromkeys(sorted(stored))
     while True:  # a point that is present was stored after those that it was computed from
         now = {t: _either([f for k in kernels for f in k.stores(t, present)]) for t in present}
@@ -81,11 +84,23 @@ class _Kernel:
         """What is taken to be so of flags that are carried, until it is seen to be."""
         self.inside: set[str] = set()
         """What the blocks around carry."""
+        self._asked: dict[Compare, bool] = {}
+        """Whether ranges of loops are known not to be empty."""
+        self._tiles: dict[tuple[str, frozenset[str]], Conditions | None] = {}
+        """What holds where tiles are true, inside of blocks that carry these."""
+
+    def learns(self, known: Integers) -> bool:
+        """Takes note that more is known; whether that tells more of the loops."""
+        before, self._asked = self._asked, {}
+        self.known = known
+        return any(self._shows(condition) != holds for condition, holds in before.items())
 
     def stores(
         self, tensor: str, present: Mapping[str, Conditions | None]
     ) -> Iterator[Conditions | None]:
         """For each store of a tensor, what holds where it stores a point."""
+        if present is not self.present:
+            self._tiles.clear()
         self.present = present
         yield from self._stores(self.context.kernel.body, tensor, {})
 
@@ -200,9 +215,15 @@ class _Kernel:
 
     def _tile(self, name: str) -> Conditions | None:
         """What holds where a tile is true."""
+        if self.supposed:
+            return self.supposed[name] if name in self.supposed else self._of_tile(name)
+        key = name, frozenset(self.inside)
+        if key not in self._tiles:
+            self._tiles[key] = self._of_tile(name)
+        return self._tiles[key]
+
+    def _of_tile(self, name: str) -> Conditions | None:
         context = self.context
-        if name in self.supposed:
-            return self.supposed[name]
         if name in context.carried:
             return self._carried(name)
         match context.defined.get(name):
@@ -247,8 +268,13 @@ class _Kernel:
 
     def _runs(self, loop: Loop) -> bool:
         """Whether a loop has a round."""
-        runs = any(self.known.shows(_below(part)) for part in loop.ranges)
+        runs = any(self._shows(_below(part)) for part in loop.ranges)
         return runs and loop.where == TRUE
+
+    def _shows(self, condition: Compare) -> bool:
+        if condition not in self._asked:
+            self._asked[condition] = self.known.shows(condition)
+        return self._asked[condition]
 
 
 def _below(part: Range) -> Compare:

@@ -60,6 +60,7 @@ class _Settler:
         self.kernel: Kernel = kernel
         self.context: Context = Context(plan, kernel)
         self.given: frozenset[Expr] = frozenset(plan.given)
+        self._given: frozenset[type] = frozenset(map(type, plan.given))
         self.values: frozenset[str] = frozenset(self.context.facts.values)
         self.prover = prover_of(self.context)
         self.filled: bool = any(_unpredicated(s) for s in statements(kernel.body))
@@ -197,7 +198,7 @@ class _Settler:
         return found
 
     def _settled(self, expr: Expr, known: Hypotheses) -> Expr:
-        if expr in self.given:
+        if type(expr) in self._given and expr in self.given:
             return TRUE
         match expr:
             case Name(name=name) if name in self.true:
@@ -225,7 +226,10 @@ class _Settler:
                 same = self.context.kind(one) is self.context.kind(expr)
                 return one if same else Choice(condition, then, other)
             case _:
-                return rebuild(expr, tuple(self._part(c, known) for c in children(expr)))
+                inner = children(expr)
+                return (
+                    rebuild(expr, tuple([self._part(c, known) for c in inner])) if inner else expr
+                )
 
     def _part(self, expr: Expr, known: Hypotheses) -> Expr:
         """A part of what is no condition: one that counts as a number stays."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from attnc.ir.expr import Apply, Binary, Choice, Expr, Float, Int, Unary, Value
 from attnc.ir.nodes import quick
-from attnc.ir.tiles import Dot, Map
+from attnc.ir.tiles import Dot, If, Loop, Map, Statement
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind, Origin
 from attnc.ir.walk import rebuild
@@ -89,6 +89,7 @@ class Nodes:
         self._known: dict[int, Node] = {}
         self._weights: dict[tuple[int, int], float] = {}
         self._positive: dict[Scalar, bool] = {}
+        self._moves: dict[int, tuple[Statement, bool]] = {}
 
     def __call__(self, expr: Expr) -> Node:
         """What is known of an expression."""
@@ -112,6 +113,16 @@ class Nodes:
             scalar(expr, context.lets) if fixed else None,
             any(context.kinds[n].floating and n not in self.coordinates for n in read),
         )
+
+    def moves(self, item: Statement) -> bool:
+        """Whether a statement, what it carries aside, holds a tile of floats beside operands of a
+        product."""
+        found = self._moves.get(id(item))
+        if found is None:
+            bare = replace(item, carries=()) if isinstance(item, Loop | If) else item
+            parts = (bare.where,) if isinstance(bare, Dot) else expressions(bare)
+            found = self._moves[id(item)] = item, any(self(e).tiles for e in parts)
+        return found[1]
 
     def weight(self, expr: Expr, depth: int) -> float:
         """How often an expression is computed."""

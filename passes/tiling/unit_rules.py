@@ -80,7 +80,10 @@ class Rules(Arithmetic):
 
     def wanted(self, expr: Expr, unit: Scalar = ONE) -> Made:
         """The cheapest way to an expression in a unit that it can have."""
-        found = self.truth(expr) if self.nodes(expr).kind is Kind.BOOL else self.best(expr, unit)
+        node = self.nodes(expr)
+        if unit == ONE and not node.tiles:
+            return Made(0, expr)
+        found = self.truth(expr) if node.kind is Kind.BOOL else self.best(expr, unit)
         if found is None:
             raise ValueError("an expression has no such unit")
         return found

@@ -83,10 +83,11 @@ class Search:
 
     def cost(self, labels: Mapping[str, Scalar]) -> float:
         """What a kernel costs at some units; infinite where they are impossible."""
-        key = frozenset((n, u) for n, u in labels.items() if u != ONE)
-        if key not in self._costs:
-            self._costs[key] = self._cost(labels)
-        return self._costs[key]
+        key = frozenset([item for item in labels.items() if item[1] is not ONE])
+        found = self._costs.get(key)
+        if found is None:
+            found = self._costs[key] = self._cost(labels)
+        return found
 
     def _cost(self, labels: Mapping[str, Scalar]) -> float:
         writer = self.writer(labels)
@@ -114,12 +115,16 @@ class Search:
         """What a cell becomes; None where it has no such units."""
         cell, labels = self.cells[index], writer.labels
         key = index, tuple([labels.get(n, ONE) for n in cell.names])
-        if key not in self._written:
-            try:
-                self._written[key] = writer(cell)
-            except ValueError:
-                self._written[key] = None
-        return self._written[key]
+        try:
+            return self._written[key]
+        except KeyError:
+            pass
+        try:
+            found = writer(cell)
+        except ValueError:
+            found = None
+        self._written[key] = found
+        return found
 
     def _read(self, writer: Writer, tiles: set[tuple[str, Scalar]]) -> Iterator[Made]:
         """What defines tiles in other units, and those that they read themselves."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from attnc.ir.expr import Apply, Expr, Float, Int, Name, Unary, Value
+from attnc.ir.nodes import changed
 from attnc.ir.tiles import (
     Carry,
     Dot,
@@ -281,14 +282,18 @@ class Writer:
                 carries.append(carry)
             else:
                 carries.append(replace(carry, start=start.expr, next=after.expr))
-        bare = replace(item, carries=())
-        new = _changed(bare, self._rules(depth, Kind.FLOAT), found)
-        assert isinstance(new, Loop | If)
-        return _written([replace(new, carries=tuple(carries))], found)
+        new = item
+        if self.nodes.moves(item):
+            bare = _changed(replace(item, carries=()), self._rules(depth, Kind.FLOAT), found)
+            assert isinstance(bare, Loop | If)
+            new = bare
+        return _written([changed(new, carries=tuple(carries))], found)
 
 
 def _changed(item: Statement, rules: Rules, found: list[Made]) -> Statement:
     """A statement with its expressions in the unit 1."""
+    if not rules.nodes.moves(item):
+        return item
 
     def change(expr: Expr) -> Expr:
         made = rules.wanted(expr)
