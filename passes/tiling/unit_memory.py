@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attnc.ir.expr import Choice, Expr, Float, Int, Name
 from attnc.ir.tiles import Map
-from attnc.ir.tiles_walk import expressions, names
+from attnc.ir.tiles_walk import names
 from attnc.ir.types import Kind
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.scalars import ONE, Scalar
@@ -34,22 +34,25 @@ class Memory:
         """A number for an expression at a place and at the units that it depends on."""
         found = self._known.get(id(expr))
         if found is None:
-            found = self._known[id(expr)] = len(self._known), self._names(expr)
+            tiles = behind(self.context, names(expr))
+            found = self._known[id(expr)] = len(self._known), tiles
         number, tiles = found
         key = number, place.depth, place.kind, tuple([labels.get(n, ONE) for n in tiles])
         return self._tokens.setdefault(key, len(self._tokens))
 
-    def _names(self, expr: Expr) -> tuple[str, ...]:
-        """The tiles whose units an expression depends on: those in it, and where one may be
-        defined in another unit, those that it is then made of."""
-        found, stack = set[str](), [expr]
-        while stack:
-            for name in names(stack.pop()) - found:
-                found.add(name)
-                item = self.context.defined.get(name)
-                if isinstance(item, Map) and guards(item.value):
-                    stack += expressions(item)
-        return tuple(n for n in sorted(found) if self.context.kinds[n].floating)
+
+def behind(context: Context, tiles: Iterable[str]) -> tuple[str, ...]:
+    """The tiles whose units something depends on that reads some: these, and where one may be
+    defined in another unit, those that it is then made of."""
+    found, stack = set[str](), [*tiles]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            item = context.defined.get(name)
+            if isinstance(item, Map) and guards(item.value):
+                stack += names(item.value)
+    return tuple([n for n in sorted(found) if context.kinds[n].floating])
 
 
 def guards(value: Expr) -> bool:

@@ -45,7 +45,7 @@ class Search:
         self._written: dict[tuple[int, tuple[Scalar, ...]], Written | None] = {}
         self._tiles: dict[tuple[str, Scalar, tuple[Scalar, ...]], Made | None] = {}
         self._sources: dict[str, tuple[str, ...]] = {
-            c.item.target: c.names for c in self.cells if isinstance(c.item, TILES)
+            c.item.target: c.own for c in self.cells if isinstance(c.item, TILES)
         }
         for cell in self.cells:
             if isinstance(cell.item, TILES):
@@ -54,6 +54,7 @@ class Search:
         for index, cell in enumerate(self.cells):
             for name in {*cell.names, *_defined(cell.item)}:
                 self._places.setdefault(name, set()).add(index)
+        self._defining: dict[frozenset[str], list[tuple[int, set[str]]]] = {}
         self._costs: dict[frozenset[tuple[str, Scalar]], float] = {}
         self._at: Labels = {}
         self._now: list[Written | None] = [None for _ in self.cells]
@@ -93,10 +94,11 @@ class Search:
         writer = self.writer(labels)
         self._move(labels)
         total, tiles = 0.0, set[tuple[str, Scalar]]()
-        for index, written in enumerate(self._now):
-            if index in self._stale:
-                written = self._now[index] = self._cell(writer, index)
-                self._stale.remove(index)
+        now, stale = self._now, self._stale
+        for index, written in enumerate(now):
+            if index in stale:
+                written = now[index] = self._cell(writer, index)
+                stale.remove(index)
             if written is None:
                 return float("inf")
             total += written.cost
@@ -114,7 +116,7 @@ class Search:
     def _cell(self, writer: Writer, index: int) -> Written | None:
         """What a cell becomes; None where it has no such units."""
         cell, labels = self.cells[index], writer.labels
-        key = index, tuple([labels.get(n, ONE) for n in cell.names])
+        key = index, tuple([labels.get(n, ONE) for n in cell.own])
         try:
             return self._written[key]
         except KeyError:
@@ -197,13 +199,14 @@ class Search:
     def _impossible(self, labels: Labels, group: frozenset[str]) -> list[str]:
         """The tiles of a group that cannot have such units."""
         writer = self.writer(labels)
-        places = sorted({i for n in group for i in self._places.get(n, ())})
-        return sorted(
-            n
-            for index in places
-            for n in _defined(self.cells[index].item) & group
-            if self._cell(writer, index) is None
-        )
+        if group not in self._defining:
+            made = [(i, _defined(c.item) & group) for i, c in enumerate(self.cells)]
+            self._defining[group] = [(i, tiles) for i, tiles in made if tiles]
+        found: list[str] = []
+        for index, tiles in self._defining[group]:
+            if self._cell(writer, index) is None:
+                found += tiles
+        return sorted(found)
 
     def _single(self, labels: Labels, names: Sequence[str], cost: float) -> tuple[Labels, float]:
         """Units where each of some tiles has another, if that costs less."""

@@ -25,7 +25,7 @@ from attnc.ir.tiles_walk import expressions, mapped, names
 from attnc.ir.types import Kind
 from attnc.passes.tiling.context import TILES, Context
 from attnc.passes.tiling.scalars import ONE, Scalar, scalar
-from attnc.passes.tiling.unit_memory import Memory, guards
+from attnc.passes.tiling.unit_memory import Memory, behind, guards
 from attnc.passes.tiling.unit_nodes import Made, Nodes, Place
 from attnc.passes.tiling.unit_rules import Rules
 
@@ -40,7 +40,9 @@ class Cell:
     item: Statement
     depth: int
     names: tuple[str, ...]
-    """The tiles whose units it depends on."""
+    """The tiles in it, and those that these are made of."""
+    own: tuple[str, ...]
+    """Those of them whose units it depends on."""
 
 
 def cells(context: Context, kernel: Kernel) -> Iterator[Cell]:
@@ -53,10 +55,11 @@ def cells(context: Context, kernel: Kernel) -> Iterator[Cell]:
                 found |= {c.name for c in item.carries}
             elif isinstance(item, TILES):
                 found.add(item.target)
+            own = behind(context, found)
             made = [context.defined[n] for n in found if n in context.defined]
             found |= names(*(e for s in made for e in expressions(s)))
             floating = (n for n in sorted(found) if context.kinds[n].floating)
-            yield Cell(item, depth, tuple(floating))
+            yield Cell(item, depth, tuple(floating), own)
             if isinstance(item, Loop | If):
                 yield from of_body(item.body, depth + isinstance(item, Loop))
 
