@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,3 +180,25 @@ def test_other_numbers_of_threads(function: Function) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(found[0], x) for x in found)
+
+
+def advised(tensor: torch.Tensor) -> bool:
+    """Whether the system was asked for large pages in the middle of a tensor."""
+    place, inside = tensor.data_ptr() + tensor.nbytes // 2, False
+    for line in Path("/proc/self/smaps").read_text(encoding="ascii").splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(found[1], 16) <= place < int(found[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return "hg" in line.split()
+    return False
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the system has none"
+)
+def test_large_outputs_lie_in_large_pages(function: Function) -> None:
+    """Those that are too small to gain by it are not asked for."""
+    maker = function.__globals__["_maker"]
+    assert advised(maker(torch, (2**10, 2**13), "float32")())
+    assert not advised(maker(torch, (2**10, 2**10 - 1), "float32")())
+    assert not advised(torch.empty(2**10, 2**13))  # nothing else asks

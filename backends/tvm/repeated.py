@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from attnc.backends.tvm.processor import _KNOWN
-from attnc.backends.tvm.runtime import _dtype_of
+from attnc.backends.tvm.runtime import _dtype_of, _in_large_pages
 from attnc.backends.tvm.threads import _workers
 
 _CALLS = {}  # what runs the kernels of calls that were there before, by what `_seen` says of them
@@ -51,8 +51,17 @@ def _remembered(key, run):
 
 
 def _maker(library, shape, dtype):
-    """What makes a new tensor of such a shape and type each time it is called."""
-    return functools.partial(library.empty, shape, dtype=_dtype_of(library, dtype))
+    """What makes a new tensor of such a shape and type each time it is called.
+
+    Of 4 MiB on, it asks for large pages: memory that a process did not have before comes page by
+    page when it is written to, and the C library gives 32 MiB and more back each time. NumPy asks
+    for them itself.
+    """
+    kind = _dtype_of(library, dtype)
+    make = functools.partial(library.empty, shape, dtype=kind)
+    if library is np or kind.itemsize * math.prod(shape) < 2**22:
+        return make
+    return _in_large_pages(make)
 
 
 def _packed(shape):

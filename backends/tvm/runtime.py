@@ -149,6 +149,24 @@ def _within(tensor, places):
     return [ctypes.c_void_p(start + place) for place in places]
 
 
+def _in_large_pages(make):
+    """What makes a tensor, and asks the system for large pages where it lies, if it has these."""
+    import mmap
+
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return make
+    ask, page = ctypes.CDLL(None).madvise, mmap.PAGESIZE
+
+    def made():
+        tensor = make()
+        begin = tensor.data_ptr()
+        first, end = -(-begin // page) * page, (begin + tensor.nbytes) // page * page
+        ask(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_HUGEPAGE)
+        return tensor
+
+    return made
+
+
 def _steps(tensor):
     """The strides of a tensor, in elements."""
     if isinstance(tensor, np.ndarray):
