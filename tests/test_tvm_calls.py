@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import re
 import weakref
 from collections.abc import Callable, Iterator
@@ -200,5 +201,7 @@ def test_large_outputs_lie_in_large_pages(function: Function) -> None:
     """Those that are too small to gain by it are not asked for."""
     maker = function.__globals__["_maker"]
     assert advised(maker(torch, (2**10, 2**13), "float32")())
-    assert not advised(maker(torch, (2**10, 2**10 - 1), "float32")())
-    assert not advised(torch.empty(2**10, 2**13))  # nothing else asks
+    small = maker(torch, (2**10, 2**10 - 1), "float32")
+    assert small.func is torch.empty
+    own = mmap.mmap(-1, 2**22)  # where nobody asks, none are told
+    assert not advised(torch.frombuffer(own, dtype=torch.uint8))
