@@ -79,6 +79,8 @@ class KernelScope:
     whole_ends: dict[str, bool] = field(default_factory=dict[str, bool])
 
     _order: tuple[str, ...] = ()
+    _typed: tuple[dict[str, Type], dict[str, Kind], TileTypes] | None = None
+    """What types are told by, and for what: both grow as the text does."""
 
     def __post_init__(self) -> None:
         kinds = self.context.facts.values
@@ -150,8 +152,11 @@ class KernelScope:
 
     def types(self) -> TileTypes:
         """The types of what stands in expressions."""
-        facts = self.context.facts
-        return TileTypes({**facts.values, **self.values}, facts.types, self.context.kinds)
+        facts, kinds = self.context.facts, self.context.kinds
+        if self._typed is None or self._typed[:2] != (self.values, kinds):
+            found = TileTypes({**facts.values, **self.values}, facts.types, kinds)
+            self._typed = {**self.values}, {**kinds}, found
+        return self._typed[2]
 
     def value(self, name: str) -> Term:
         """A number that all programs share."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from attnc.ir.nodes import quick
 from attnc.ir.printer import ATOM
 from attnc.ir.types import Kind
 
@@ -38,6 +39,7 @@ HELD = {
 """What values of a kind are held in, where nothing narrower will do."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Term:
     """A text, its axes in the order of its dimensions, and what it is held in.
