@@ -253,3 +253,53 @@ def test_little_work_wakes_no_thread() -> None:
     with pytest.raises(ZeroDivisionError):
         run()
     assert told[2:] == [1, 0]
+
+
+def test_loops_are_built_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that is kept is built in parts, and has the bits of one that is built as a whole."""
+    monkeypatch.setenv("ATTNC_CACHE", "off")
+    whole = made("causal", "tvm_whole")(*drawn())
+    monkeypatch.setenv("ATTNC_CACHE", str(tmp_path / "kept"))
+    function = made("causal", "tvm_apart")
+    space, parts = function.__globals__, list[int]()
+    space["_KNOWN"]["launcher"] = None
+    linked = space["_linked"]
+    space["_linked"] = lambda *given: (parts.append(len(given) - 2), linked(*given))
+    assert np.array_equal(function(*drawn()), whole)
+    assert parts == [3], "partial tiles, full ones, and what stands around them"
+    lost = made("causal", "tvm_lost")
+    space = lost.__globals__
+    space["_KNOWN"]["launcher"], space["_found"] = None, lambda *_: None
+    lowered, functions = space["_lowered"], list[int]()
+
+    def counted(*given: Any) -> Any:
+        found = lowered(*given)
+        functions.append(len(found.functions))
+        return found
+
+    space["_lowered"] = counted
+    assert np.array_equal(lost(*drawn()), whole)
+    assert functions == [3, 1], "where nothing can be kept, it is built as a whole"
+
+
+def test_no_room_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLVM is told that what has another name lies elsewhere."""
+    space = made("gqa_causal", "tvm_rooms").__globals__
+    space["_imported"]()
+    tvm = space["tvm"]
+    target = tvm.target.Target({"kind": "llvm", "mcpu": "znver4"})
+    kernel = space["_k0"]("float32", "float32", 16, False, 64, 64, 64, 64, 64, 64)
+
+    def shared() -> bool:
+        text = space["_lowered"](kernel, target).script()
+        made = set(re.findall(r"(\w+) = T\.alloc_buffer", text))
+        return not made.isdisjoint(re.findall(r"data=(\w+)\.data", text))
+
+    assert not shared()
+    passes = space["_lowering"]
+
+    def sharing(of: Any, vectors: bool) -> list[Any]:
+        return [*passes(of, vectors), of.StorageRewrite()]
+
+    monkeypatch.setitem(space, "_lowering", sharing)
+    assert shared(), "the fault is not seen"

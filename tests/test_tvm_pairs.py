@@ -48,11 +48,10 @@ def test_built_for_another_processor() -> None:
     space = made(pairs=True).__globals__
     space["_imported"]()
     tvm = space["tvm"]
-    tvm.tirx.compilation_pipeline.register_tir_pipeline("attnc", space["_passes"])
     for cpu, lanes, pairs in (("sapphirerapids", 16, True), ("znver3", 8, False)):
-        space["_KNOWN"]["target"] = tvm.target.Target({"kind": "llvm", "mcpu": cpu})
+        target = tvm.target.Target({"kind": "llvm", "mcpu": cpu})
         kernel = space["_k0"]("bfloat16", "float32", lanes, pairs, 5, 3, 16, 3, 4, 5)
-        built = tvm.tirx.build(kernel, space["_target"](), pipeline="attnc")
+        built = tvm.get_global_func("target.build.llvm")(space["_lowered"](kernel, target), target)
         assert ("vdpbf16ps" in built.inspect_source("asm")) == pairs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ ffi = pytest.importorskip("tvm_ffi")
 
 SIZES = {"TYPE": "bfloat16", "FLOAT": "float32", "LANES": 16, "PAIRS": True, "DENSE": True}
 READ = "@_read"
+APART = re.compile(r"_apart\((T\.serial\(.*?\)), native\)")
+"""Loops that are functions apart, where kernels are built in parts."""
 
 
 def _functions(text: str, name: str) -> Iterator[Any]:
@@ -30,12 +33,16 @@ def _functions(text: str, name: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", ["sliding_window_sinks", "delta_rule"])
-def test_what_is_read_is_what_tvm_reads(name: str) -> None:
+def test_what_is_read_is_what_tvm_reads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # TVM's places for numbers ask for memory, ours are registers.
+    builder = pytest.importorskip("tvm.tirx.script.builder")
+    monkeypatch.setattr(builder, "local_scalar", builder.alloc_scalar)
     path = ROOT / "examples" / f"{name}.attn"
     text = attnc.compile(path.read_text(encoding="utf-8"), backend="tvm")
     assert READ in text
     own = list(_functions(text, name))
-    theirs = list(_functions(text.replace(READ, "@T.prim_func"), f"{name}_tvm"))
+    plain = APART.sub(r"\1", text).replace(READ, "@T.prim_func")
+    theirs = list(_functions(plain, f"{name}_tvm"))
     assert len(own) == len(theirs) > 0
     assert all(map(ffi.structural_equal, own, theirs))
     wrong = list(_functions(text.replace("turn[0] < B", "turn[0] <= B", 1), f"{name}_wrong"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from attnc.backends.numpy.layout import INDENT
@@ -44,6 +45,8 @@ class Body(Products):
 
     _handed: set[str] | None = None
     """What the block that is printed reads at its end, if all of it is printed at once."""
+    _alone: bool = True
+    """Whether what is printed is in no loop."""
 
     def statements(self, body: Sequence[Statement]) -> None:
         """Prints statements in order, those with the same loops together."""
@@ -317,11 +320,14 @@ class Body(Products):
 
     def _loop(self, item: Loop) -> None:
         self._starts(item.carries)
-        for parts in in_turn(item, self.scope.axis(item.axis).kind):
-            self._rounds(item, parts)
+        classes, alone = in_turn(item, self.scope.axis(item.axis).kind), self._alone
+        apart, self._alone = self._alone and len(classes) > 1, False
+        for parts in classes:
+            self._rounds(item, parts, apart=apart)
+        self._alone = alone
 
-    def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
-        """The rounds through the ranges of one class."""
+    def _rounds(self, item: Loop, parts: tuple[Range, ...], *, apart: bool) -> None:
+        """The rounds through the ranges of one class, which may be built apart."""
         scope = self.scope
         clipped = not parts[0].full and self.clips.has(item)
         for line in self.clips.before(item) if clipped else ():
@@ -330,8 +336,11 @@ class Body(Products):
         for line in rounds.before:
             self.line(line)
         with self.level():
-            self.opens(rounds.line)
-            self._round(item, parts, rounds, clipped=clipped)
+            frame = self.apart.frame(rounds.frame) if apart else rounds.frame
+            self.opens(f"for {rounds.count} in {frame}:")
+            full = parts[0].full
+            with self.apart.rows(item, self.lines, full=full) if apart else nullcontext():
+                self._round(item, parts, rounds, clipped=clipped)
 
     def _round(
         self, item: Loop, parts: tuple[Range, ...], rounds: Rounds, *, clipped: bool

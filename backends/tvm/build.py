@@ -2,13 +2,14 @@
 """Helpers that build kernels; those that a module uses are copied into it, as are those of the
 files that these import from."""
 
+import functools
 import gc
 import shutil
 import sys
 from typing import Any
 
 from attnc.backends.tvm.keeping import _found, _linked, _place, _root, _stored_at
-from attnc.backends.tvm.processor import _KNOWN, _imported, _target
+from attnc.backends.tvm.processor import _APART, _KNOWN, _imported, _target
 from attnc.backends.tvm.repeated import _CALLS
 from attnc.backends.tvm.runtime import _directed, _shared_library
 from attnc.backends.tvm.threads import _elsewhere, _launcher
@@ -53,15 +54,10 @@ def _forked():
         _CALLS.clear()
 
 
-def _passes():
-    """The passes that a kernel needs: it has no blocks, and no types that processors lack."""
-    return _pipeline(vectors=True)
-
-
 def _pipeline(*last, vectors):
     """The passes of a kernel, and the last ones: of its host, and of devices."""
     of = tvm.tirx.transform
-    chosen = [*_lowering(of, vectors), of.AnnotateEntryFunc(), of.SplitHostDevice()]
+    chosen = [of.AnnotateEntryFunc(), *_lowering(of, vectors)]
     ends = tvm.tirx.compilation_pipeline
     return (
         tvm.ir.transform.Sequential([*chosen, of.MakePackedAPI(), *last]),
@@ -71,34 +67,73 @@ def _pipeline(*last, vectors):
 
 
 def _lowering(of, vectors):
-    """The passes that make loops and room of what the script says."""
+    """The passes that make loops of what the script says, and functions of those that are apart.
+
+    None of them looks for room that is free again: LLVM is told that what has another name lies
+    elsewhere, and moves a store past a load that it does not know to be of the same place.
+    """
     return [
         of.FlattenBuffer(),
         of.VectorizeLoop(vectors),
-        of.StorageRewrite(),  # room is made once a thread
+        of.SplitHostDevice(),
         of.UnrollLoop(),
     ]
 
 
 def _made(kernel, fixed, place):
-    """A kernel that is built now, and kept."""
+    """A kernel that is built now, and kept: in parts, if there is a linker to put them together."""
     _imported()
-    tvm.tirx.compilation_pipeline.register_tir_pipeline("attnc", _passes)
     target = _target()
     if "bfloat16" not in fixed:
         # The last level takes a quarter of the time more, and only pairs of bf16 gain by it.
         target = tvm.target.Target({**target.export(), "opt-level": 2})
+    build = tvm.get_global_func("target.build.llvm")
+    linker = None if place is None else shutil.which("ld")
+
+    def written(made):
+        # Functions of a target that is not the same are called by their names.
+        _APART.target = tvm.target.Target({**target.export(), "keys": ["cpu", "apart"]})
+        try:
+            lowered = _lowered(kernel(*fixed), target)
+        finally:
+            _APART.target = None
+        _linked(linker, made, *(functools.partial(build, part, target) for part in _parts(lowered)))
+
     collects = gc.isenabled()
     gc.disable()  # what is made stays until then, and a process that builds has many objects
     try:
-        module = tvm.tirx.build(kernel(*fixed), target, pipeline="attnc")
+        found = None if linker is None else _stored_at(place, written, _loaded)
+        return found or build(_lowered(kernel(*fixed), target), target)
     finally:
         if collects:
             gc.enable()
-    linker = None if place is None else shutil.which("ld")
-    if linker is None:
-        return module
-    return _stored_at(place, lambda made: _linked(module, linker, made), _loaded) or module
+
+
+def _lowered(function, target):
+    """A kernel as machine code is made of it: a function, and loops that are functions apart."""
+    of, module = tvm.tirx.transform, tvm.IRModule.from_expr(function)
+    steps = [of.BindTarget(target.with_host(target)), of.AnnotateEntryFunc(), *_lowering(of, True)]
+    for step in steps:
+        module = step(module)
+    known = {name: _on_cpu(f) for name, f in module.functions.items()}
+    module = of.MakePackedAPI()(tvm.IRModule(known, attrs=module.attrs))
+    return tvm.tirx.compilation_pipeline.finalize_host_passes()(module)
+
+
+def _on_cpu(function):
+    """A function that says where its memory is, as the one does that is called first."""
+    if function.attrs.get("tirx.is_entry_func"):
+        return function
+    body = function.body
+    for key, number in (("device_type", 1), ("device_id", 0)):
+        body = tvm.tirx.AttrStmt("default", key, tvm.tirx.IntImm("int32", number), body)
+    return function.with_body(body)
+
+
+def _parts(module):
+    """The functions of a kernel as modules of their own."""
+    found = module.functions.items()
+    return [tvm.IRModule({name: f}, attrs=module.attrs) for name, f in found]
 
 
 def _loaded(path):

@@ -383,11 +383,11 @@ class DeviceBody(Body):
             self._same(item.where)
         Body._inside(self, item)
 
-    def _rounds(self, item: Loop, parts: tuple[Range, ...]) -> None:
+    def _rounds(self, item: Loop, parts: tuple[Range, ...], *, apart: bool) -> None:
         for part in parts:
             for bound in edges(part):
                 self._same(bound)
-        Body._rounds(self, item, parts)
+        Body._rounds(self, item, parts, apart=False)
         self._wait()
 
     def _if(self, item: If) -> None:

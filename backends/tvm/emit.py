@@ -20,6 +20,7 @@ from attnc.passes.tiling.counted import Counted
 
 MODULES: Final = (
     "ast",
+    "contextlib",
     "ctypes",
     "functools",
     "gc",
@@ -32,6 +33,7 @@ MODULES: Final = (
     "subprocess",
     "sys",
     "tempfile",
+    "threading",
 )
 """What the helpers of a module import of Python's own."""
 

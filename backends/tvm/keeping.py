@@ -34,11 +34,19 @@ def _stored_at(place, written, load):
     return _found(place, load)
 
 
-def _linked(module, linker, made):
-    """Writes what the compiler has made as a library."""
-    unit = made.with_suffix(".o")
-    module.write_to_file(str(unit), "o")
-    subprocess.run([linker, "-shared", "-o", made, unit], check=True, capture_output=True)
+def _linked(linker, made, *parts):
+    """Writes what the compiler makes of parts as one library; it makes them at the same time."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def written(number):
+        unit = made.with_suffix(f".{number}.o")
+        parts[number]().write_to_file(str(unit), "o")
+        return unit
+
+    with ThreadPoolExecutor(len(parts)) as threads:
+        units = list(threads.map(written, range(len(parts))))
+    command = [linker, "-shared", "-Bsymbolic", "-o", made, *units]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _place(kernel, fixed):

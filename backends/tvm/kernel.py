@@ -64,6 +64,7 @@ class KernelText:
         scope.workers = workers
         body = self._body()
         body.statements(scope.kernel.body)
+        body.apart.settle(body.lines, body.buffers, body.large)
         tensors = tuple(body.memory.tensors.values())
         views = [self._view(t, t.python, self._steps(t)) for t in tensors]
         views += [self._view(t, t.near, [*self._steps(t)[:-1], "1"]) for t in tensors if t.near]
@@ -80,10 +81,6 @@ class KernelText:
         lines = laid_out(f"def {self.function}({', '.join(given)}):")
         lines += [INDENT + line for line in self._docstring()]
         lines += [f"{INDENT}{name} = {text}" for text, name in scope.pairs.items()]
-        lines += ["", f"{INDENT}@_read", f"{INDENT}def kernel("]
-        lines += [INDENT + line for line in self._arguments(tensors, workers)]
-        lines += [f"{INDENT}):"]
-        inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
         imported = "_native(FLOAT, LANES)"
         if any("_turn(" in line or "_turn_back(" in line for line in body.lines):
             imported += " + _native_turn(FLOAT, LANES)"
@@ -91,6 +88,13 @@ class KernelText:
             imported += " + _native_mixed()"
         if scope.pairs:
             imported += f" + _native_pairs({' or '.join(scope.pairs.values())}, LANES)"
+        if body.apart.native is not None:
+            lines += laid_out(f"{INDENT}{body.apart.native} = {imported}")
+            imported = body.apart.native
+        lines += ["", f"{INDENT}@_read", f"{INDENT}def kernel("]
+        lines += [INDENT + line for line in self._arguments(tensors, workers)]
+        lines += [f"{INDENT}):"]
+        inner = ['T.attr({"device_id": 0, "device_type": 1})', *views, *casts]
         inner += [f'T.attr(T.int32(0), "pragma_import_llvm", {imported})']
         inner += [f'{turns} = T.alloc_buffer((1,), "int64")', f"{turns}[0] = 0"]
         inner += [f"for worker in T.parallel(T.min({workers}, {count})):"]

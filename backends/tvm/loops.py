@@ -12,6 +12,7 @@ from attnc.backends.triton.nans import without_nan
 from attnc.backends.triton.presumed import Presumed
 from attnc.backends.triton.terms import HELD
 from attnc.backends.tvm.ahead import Ahead
+from attnc.backends.tvm.apart import Apart
 from attnc.backends.tvm.clips import Clips
 from attnc.backends.tvm.matrices import Matrices
 from attnc.backends.tvm.memory import Memory
@@ -34,6 +35,8 @@ class Loops(Presumed):
     depth: int = 3
     buffers: dict[str, str] = field(default_factory=dict[str, str])
     """The lines that make room for tiles."""
+    large: set[str] = field(default_factory=set[str])
+    """The buffers of tiles that are no single row."""
 
     def __post_init__(self) -> None:
         Presumed.__post_init__(self)
@@ -42,6 +45,7 @@ class Loops(Presumed):
         self.plain: frozenset[str] = without_nan(scope.kernel)
         self.matrices: Matrices = self._matrices()
         self.pairs: Pairs = Pairs(scope, self.matrices)
+        self.apart: Apart = Apart(scope)
         self.clips: Clips = Clips(scope, self.buffers)
         self.ahead: Ahead = Ahead(scope)
         for target, operand in shared(scope, self.matrices.placed).items():
@@ -75,6 +79,8 @@ class Loops(Presumed):
         if python not in self.buffers:
             dtype = room_type(self.scope.context.kinds[name])
             axes = ", ".join(self.scope.layouts[name])
+            if len(self.scope.layouts[name]) > 1:
+                self.large.add(python)
             note = f"  # [{axes}]" if axes else ""
             shape = self.scope.shape_of(name)
             self.buffers[python] = f"{python} = T.alloc_buffer({shape}, {dtype}){note}"

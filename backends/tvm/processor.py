@@ -2,6 +2,7 @@
 """Helpers that know the processor for which kernels are built."""
 
 import platform
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ PAIRS: Any = None  # the switch of a module
 _CPU = None  # the processor that kernels are built for, where it is not this machine's own
 
 _KNOWN = {}
+
+_APART = threading.local()  # the target of loops that are apart, in a thread that builds in parts
 
 
 def _imported():

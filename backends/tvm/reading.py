@@ -204,7 +204,7 @@ def _declared(name, kind, value):
         IRBuilder.name(name, found)
         builder.Bind(value, var=found)
         return found
-    found = builder.local_scalar(dtype=str(kind().ty)).scalar
+    found = builder.alloc_scalar(dtype=str(kind().ty), scope="global").scalar
     IRBuilder.name(name, found.source)
     T.buffer_store(found.source, value, [0])
     return found

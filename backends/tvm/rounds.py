@@ -23,7 +23,10 @@ class Rounds:
     loop: Loop
     parts: tuple[Range, ...]
     before: list[str] = field(default_factory=list[str])
-    line: str = ""
+    count: str = ""
+    """What is counted: the places where tiles begin, or the rounds."""
+    frame: str = ""
+    """The loop, as the script has it."""
     inside: list[str] = field(default_factory=list[str])
     end: str | None = None
     """The end of the one range there is."""
@@ -44,7 +47,7 @@ class Rounds:
         if part.step == Int(1) and not self.loop.backward and low.literal:
             step = "" if self.tile == "1" else f", step={self.tile}"
             begin = f"T.int64({low.text})"
-            self.line = f"for {self.counter} in T.serial({begin}, {high.text}{step}):"
+            self.count, self.frame = self.counter, f"T.serial({begin}, {high.text}{step})"
             return
         stride = self.tile
         if part.step != Int(1):
@@ -55,7 +58,7 @@ class Rounds:
         turn, rounds = names.fresh(f"{axis}_turn"), names.fresh(f"{axis}_rounds")
         length = f"T.max({high.text} - {low.at(SUM + 1)}, 0)"
         self.before.append(f"{rounds}: T.int64 = T.ceildiv({length}, {stride})")
-        self.line = f"for {turn} in T.serial({rounds}):"
+        self.count, self.frame = turn, f"T.serial({rounds})"
         place = f"({rounds} - 1 - {turn})" if self.loop.backward else turn
         self.inside.append(f"{self.counter}: T.int64 = {low.at(SUM)} + {place} * ({stride})")
 
@@ -87,7 +90,7 @@ class Rounds:
             rounds.append(names.fresh(f"{axis}_rounds"))
             self.before.append(f"{rounds[-1]}: T.int64 = {count}")
         turn = names.fresh(f"{axis}_turn")
-        self.line = f"for {turn} in T.serial({rounds[-1]}):"
+        self.count, self.frame = turn, f"T.serial({rounds[-1]})"
         start = shifts[-1]
         for shift, end in reversed(list(zip(shifts, rounds, strict=True))[:-1]):
             start = f"_where({turn} < {end}, {shift}, {start})"

@@ -4,10 +4,12 @@
 They take and give expressions of a lane, and are run when a kernel is built.
 """
 
+import contextlib
+
 import tvm
 from tvm.script import tirx as T
 
-from attnc.backends.tvm.processor import _sums
+from attnc.backends.tvm.processor import _APART, _sums
 
 
 def _native(dtype, lanes):
@@ -140,6 +142,20 @@ define i16 @narrowed(float %x) alwaysinline {{
   ret i16 %found
 }}
 """
+
+
+@contextlib.contextmanager
+def _apart(frame, native):
+    """A loop that becomes a function of its own, which is built at the same time as the rest of a
+    kernel; `native` is text of LLVM's that it needs. It is no more than a loop where a kernel is
+    built as a whole."""
+    with contextlib.ExitStack() as around:
+        target = getattr(_APART, "target", None)
+        if target is not None:
+            around.enter_context(T.attr(target, "target", 0))
+            around.enter_context(T.attr(T.int32(0), "pragma_import_llvm", native))
+        with frame as count:
+            yield count
 
 
 def _claimed(turns):

@@ -145,7 +145,7 @@ def _launcher():
             _imported()
             source = made.with_suffix(".ll")
             source.write_text(_LAUNCHER, encoding="utf-8")
-            _linked(tvm.runtime.load_module(str(source)), linker, made)
+            _linked(linker, made, lambda: tvm.runtime.load_module(str(source)))
 
         found = None if place is None else _found(place, _library_at)
         if found is None and place is not None:

@@ -48,8 +48,7 @@ def compiled(entry: Entry, target: Any, ready: Ready, *, vectors: bool) -> Any:
         functions[name] = named.without_attr("global_symbol") if vectors else named
     module = tvm.IRModule({n: f.with_attr("calling_conv", 2) for n, f in functions.items()})
     lowering = import_module("attnc.backends.tvm.build")._lowering(of, vectors)
-    passes = [of.BindTarget(target.with_host(target)), *lowering, of.SplitHostDevice()]
-    for step in passes:
+    for step in (of.BindTarget(target.with_host(target)), *lowering):
         module = step(module)
     module = tvm.IRModule({name: ready(tvm, f) for name, f in module.functions.items()})
     module = tvm.tirx.compilation_pipeline.finalize_host_passes()(module)
