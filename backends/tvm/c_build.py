@@ -100,6 +100,10 @@ _AROUND = """\
 #include <string.h>
 #define half _Float16
 static inline int64_t claim(int64_t *turns) { return (*turns)++; }
+static inline int32_t fetch(const void *place) {
+  __builtin_prefetch(place);
+  return 0;
+}
 static inline int64_t mixed(int64_t state, int64_t x) {
   uint64_t z = ((uint64_t)state ^ (uint64_t)x) + 0x9E3779B97F4A7C15u;
   z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;

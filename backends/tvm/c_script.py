@@ -44,14 +44,6 @@ def _take(held, room, taken, j, lanes):
             T.buffer_store(room, taken(room[j + lane], row[lane]), [j + lane])
 
 
-def _fetch(a, row, rows, high, inner, turned):
-    """Nothing: what is read soon comes by itself."""
-
-
-def _ask(row, size):
-    """Nothing, here as well."""
-
-
 def _down(c, a, b, rows, inner, j, lanes, dtype, start):
     """A column of a product, row by row."""
     with T.serial(rows) as i:

@@ -10,6 +10,7 @@ from attnc.backends.tvm.export.build import compiled
 from attnc.backends.tvm.export.entry import Entry
 from attnc.backends.tvm.export.header import declaration
 from attnc.backends.tvm.export.interface import MEMORY
+from attnc.backends.tvm.export.unread import without_unread
 
 AROUND: Final = """\
 static inline void *TVMBackendAllocWorkspace(int device, int id, uint64_t size, int code, int n) {
@@ -56,7 +57,7 @@ def in_c(entry: Entry, target: Any, header: str) -> str:
     parts = [
         f'#include "{header}"',
         by_c._prelude(text) + AROUND,
-        "\n".join(lines),
+        "\n".join(without_unread(lines)),
         "\n".join(declaration(entry.interface, " {")),
         f"  int32_t status = {MEMORY};",
         f"  {entry.inner}({', '.join(arguments)});",
