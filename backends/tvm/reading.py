@@ -117,9 +117,10 @@ def _statement(node, numbers):
 def _meant(node):
     """An expression in which the operators are calls that Python gives another meaning to; in
     functions, they have that meaning."""
-    if isinstance(node, ast.Lambda):
+    if isinstance(node, (ast.Lambda, ast.Name, ast.Constant, ast.expr_context, ast.operator)):
         return node
-    for field, value in ast.iter_fields(node):
+    for field in node._fields:
+        value = getattr(node, field)
         if isinstance(value, list):
             setattr(node, field, [_meant(v) for v in value])
         elif isinstance(value, ast.AST):

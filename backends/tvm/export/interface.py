@@ -24,8 +24,8 @@ KEYWORDS: Final = frozenset(
     alignas alignof constexpr nullptr thread_local static_assert class new delete this template
     typename namespace using private public protected virtual operator friend try catch throw
     and or not xor bitand bitor compl and_eq or_eq not_eq xor_eq export mutable explicit
-    status main claim fetch malloc free memset memcpy posix_memalign sysconf pthread_create pthread_join
-    exp exp2 log log2 log1p tanh sin cos erf pow sqrt floor ceil half""".split()
+    status main claim malloc free memset memcpy posix_memalign sysconf pthread_create pthread_join
+    fetch exp exp2 log log2 log1p tanh sin cos erf pow sqrt floor ceil half""".split()
 )
 """Words that are no names of arguments or functions in C or C++, or have another meaning here."""
 
