@@ -16,7 +16,7 @@ WORD: Final = re.compile(r"\w+")
 
 
 def without_unread(lines: Sequence[str]) -> Iterator[str]:
-    """The lines of functions but for numbers that nothing reads, and what these alone are made of."""
+    """The lines of functions but for numbers that nothing reads, and what only they are made of."""
     function: list[str] = []
     for line in lines:
         function.append(line)
