@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from attnc.backends.tvm.build import _loaded, _pipeline
+from attnc.backends.tvm.build import _loaded, _lowering
 from attnc.backends.tvm.keeping import _stored_at
 
 tvm: Any = None
@@ -59,8 +59,11 @@ def _target():
 
 def _passes():
     """The passes that a kernel needs: what is meant for vectors is a loop, and none is parallel."""
-    ready = tvm.tirx.transform.prim_func_pass(lambda f, *_: _ready(tvm, f), opt_level=0)
-    return _pipeline(ready, vectors=False)
+    of, ends = tvm.tirx.transform, tvm.tirx.compilation_pipeline
+    ready = of.prim_func_pass(lambda f, *_: _ready(tvm, f), opt_level=0)
+    steps = [of.AnnotateEntryFunc(), *_lowering(of, False), of.MakePackedAPI(), ready]
+    found = tvm.ir.transform.Sequential(steps)
+    return found, ends.finalize_host_passes, ends.finalize_device_passes
 
 
 def _made(kernel, fixed, place):
