@@ -216,8 +216,8 @@ FAULTS = [
     Fault(
         "integers mixed with a literal float stay integers",
         "attnc/ir/types.py",
-        "return Type(Kind.FLOAT if origin is Origin.TENSOR else Kind.F64, origin)\n    if weak.origin",
-        "return Type(strong.kind, origin)\n    if weak.origin",
+        "(Kind.FLOAT if origin is Origin.TENSOR else Kind.F64, origin)\n    if weak.origin",
+        "(strong.kind, origin)\n    if weak.origin",
     ),
     Fault(
         "a macro sees its first variable only",

@@ -6,10 +6,9 @@ A frozen dataclass hashes all that is below it each time, and compares all of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, field, fields, make_dataclass
 from functools import cache, wraps
 from operator import attrgetter
-from types import FunctionType
 from typing import Any, ClassVar, Final, TypeVar
 
 T = TypeVar("T")
@@ -111,45 +110,13 @@ def quick(kind: type[T]) -> type[T]:
     return kind
 
 
-def _maker(every: Sequence[Field[Any]]) -> FunctionType:
-    """What sets the fields of a node: a function that does so with other names."""
-    names = tuple(f.name for f in every)
-    code = _SETS[len(every)].__code__.replace(co_varnames=("self", *names), co_names=names)
-    defaults = tuple(f.default for f in every if f.default is not MISSING)
-    return FunctionType(code, {}, argdefs=defaults)
-
-
-def _sets1(self: Any, a: Any) -> None:
-    self.a = a
-
-
-def _sets2(self: Any, a: Any, b: Any) -> None:
-    self.a = a
-    self.b = b
-
-
-def _sets3(self: Any, a: Any, b: Any, c: Any) -> None:
-    self.a = a
-    self.b = b
-    self.c = c
-
-
-def _sets4(self: Any, a: Any, b: Any, c: Any, d: Any) -> None:
-    self.a = a
-    self.b = b
-    self.c = c
-    self.d = d
-
-
-def _sets5(self: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> None:
-    self.a = a
-    self.b = b
-    self.c = c
-    self.d = d
-    self.e = e
-
-
-_SETS: Final = {1: _sets1, 2: _sets2, 3: _sets3, 4: _sets4, 5: _sets5}
+def _maker(every: Sequence[Field[Any]]) -> Callable[..., None]:
+    """What sets the fields of a node: that of a dataclass with the same ones that is not frozen."""
+    given = [(f.name, Any, field(default=f.default)) for f in every]
+    init: Callable[..., None] = vars(make_dataclass("Plain", given, eq=False, repr=False))[
+        "__init__"
+    ]
+    return init
 
 
 def _nothing(_: object) -> tuple[()]:
