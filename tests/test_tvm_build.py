@@ -280,26 +280,3 @@ def test_loops_are_built_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     space["_lowered"] = counted
     assert np.array_equal(lost(*drawn()), whole)
     assert functions == [3, 1], "where nothing can be kept, it is built as a whole"
-
-
-def test_no_room_has_two_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LLVM is told that what has another name lies elsewhere."""
-    space = made("gqa_causal", "tvm_rooms").__globals__
-    space["_imported"]()
-    tvm = space["tvm"]
-    target = tvm.target.Target({"kind": "llvm", "mcpu": "znver4"})
-    kernel = space["_k0"]("float32", "float32", 16, False, 64, 64, 64, 64, 64, 64)
-
-    def shared() -> bool:
-        text = space["_lowered"](kernel, target).script()
-        made = set(re.findall(r"(\w+) = T\.alloc_buffer", text))
-        return not made.isdisjoint(re.findall(r"data=(\w+)\.data", text))
-
-    assert not shared()
-    passes = space["_lowering"]
-
-    def sharing(of: Any, vectors: bool) -> list[Any]:
-        return [*passes(of, vectors), of.StorageRewrite()]
-
-    monkeypatch.setitem(space, "_lowering", sharing)
-    assert shared(), "the fault is not seen"

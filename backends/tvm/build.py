@@ -57,8 +57,7 @@ def _forked():
 def _lowering(of, vectors):
     """The passes that make loops of what the script says, and functions of those that are apart.
 
-    None of them looks for room that is free again: LLVM is told that what has another name lies
-    elsewhere, and moves a store past a load that it does not know to be of the same place.
+    None of them looks for room that is free again: kernels have said which tiles share theirs.
     """
     return [
         of.FlattenBuffer(),
