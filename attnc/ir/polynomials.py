@@ -37,11 +37,7 @@ def plus(a: Sum, b: Sum) -> Sum:
     """Of two sums, the sum."""
     found = dict(a)
     for product, factor in b.items():
-        new = found.get(product, 0) + factor
-        if new:
-            found[product] = new
-        else:
-            found.pop(product, None)
+        _add(found, product, factor)
     return found
 
 
@@ -58,11 +54,7 @@ def less(a: Sum, b: Sum) -> Sum:
     """The first sum less the second."""
     found = dict(a)
     for product, factor in b.items():
-        new = found.get(product, 0) - factor
-        if new:
-            found[product] = new
-        else:
-            found.pop(product, None)
+        _add(found, product, -factor)
     return found
 
 

@@ -70,22 +70,22 @@ class Clips:
         if scope.axis(scope.vector).kind != "whole":
             start = f"({scope.start_of(scope.vector)} + {start})"
         scope.part = start
-        for let in self._of_rows(item)[0]:
+        lets, moving = self._of_rows(item)
+        for let in lets:
             yield INDENT + self._let_of_rows(let, "part")
         for i, span in enumerate(item.present):
             for name, bound in zip(self._spans, (span.low, span.high), strict=True):
                 text = scope.text.as_tensor(scope.text(bound))
                 yield f'{INDENT}{name}[{i}, {part}] = T.Cast("int64", {text})'
-        yield from self._ahead_of(item)
+        yield from self._ahead_of(item, lets, moving)
         scope.part = ""
         scope.locals.clear()
         scope.locals.update(known)
 
-    def _ahead_of(self, item: Loop) -> Iterator[str]:
+    def _ahead_of(self, item: Loop, lets: list[Let], moving: list[bool]) -> Iterator[str]:
         """The lines that tell how far lanes that may be seen move up to a thread's next program:
         as the end of the first of their spans that moves."""
         scope, start = self.scope, Ahead(self.scope).start
-        lets, moving = self._of_rows(item)
         self._moves = ""
         if start is None or True not in moving:
             return
