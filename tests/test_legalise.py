@@ -72,6 +72,14 @@ TEXTS = {
         "    O[m,f] = min[n](only(A[m,n] + C[n,f], keep[m,n]))\n"
         "    P[m]   = prod[n](only(A[m,n], keep[m,n]))\n"
     ),
+    # functions of positions, which are the same for all heads
+    "angles": (
+        "cascade angles(Q[H,M,E], K[H,N,E], V[H,N,F], g: float = 0.25) -> O[H,M,F], W[M,E]: f64:\n"
+        "    A[m,e]   = cos(m * (e + 2) ** g)\n"
+        "    S[h,m,n] = sum[e](Q[h,m,e] * A[m,e] * K[h,n,e] * sin(n * (e + 2) ** g)) where n <= m\n"
+        "    O[h,m,f] = softmax[n](S[h,m,n]) * V[h,n,f]\n"
+        "    W[m,e]   = A[m,e]\n"
+    ),
     # first indices, with extremes that are infinite; a sort of integers; scans
     "firsts": (
         "cascade firsts(A[M,N], I[M,N]: i32, Y[U], keep[M,N]: bool) "
@@ -103,6 +111,7 @@ CALLS: dict[str, Callable[[np.random.Generator], tuple[list[Any], dict[str, Any]
         [_some(r, 4, 3), _some(r, 12, 3), _some(r, 12, 3), r.random(12) < 0.4],
         {},
     ),
+    "angles": lambda r: ([_some(r, 3, 9, 4), _some(r, 3, 11, 4), _some(r, 3, 11, 3)], {"g": 0.5}),
     "tropical": lambda r: ([_some(r, 5, 9), _some(r, 9, 3), r.random((5, 9)) < 0.2], {}),
     "firsts": lambda r: (
         [
@@ -124,6 +133,7 @@ STEPS = [
     "affine",
     "invariant",
     "ranges",
+    "tables",
     "rows",
     "extremes",
     "fills",

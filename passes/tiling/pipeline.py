@@ -22,6 +22,7 @@ from attnc.passes.tiling.ranges import Ranges
 from attnc.passes.tiling.rows import Rows
 from attnc.passes.tiling.strided import Strided
 from attnc.passes.tiling.summary import Summary
+from attnc.passes.tiling.tables import Tables
 from attnc.passes.tiling.units import Units
 from attnc.passes.tiling.witness import Witness
 
@@ -36,6 +37,7 @@ RANGED: Final[tuple[PlanPass, ...]] = (
 
 TILING: Final[tuple[PlanPass, ...]] = (
     *RANGED,
+    Tables(),
     Rows(),
     Extremes(),
     Fills(),

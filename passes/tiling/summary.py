@@ -28,6 +28,7 @@ from attnc.ir.tiles import (
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
+from attnc.passes.tiling import naming
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.dead import without_dead
 from attnc.passes.tiling.presence import TRUE, both, conjuncts
@@ -59,10 +60,12 @@ class Summary:
 def _listed(plan: Plan, kernel: Kernel, look: Look) -> Plan:
     """The plan in which a loop of a kernel goes through lists that others before make."""
     stream = look.loop.axis
-    axes = tuple(replace(a, tile=a.tile or _value(plan, f"{a.name}_tile")) for a in look.axes)
+    axes = tuple(replace(a, tile=a.tile or naming.value(plan, f"{a.name}_tile")) for a in look.axes)
     look = replace(look, axes=axes)
     tiles = dict.fromkeys((*plan.tiles, *(a.tile for a in axes)))
-    lists = Lists(*(_tensor(plan, f"{stream}_{n}") for n in ("kinds", "list", "partial", "end")))
+    lists = Lists(
+        *(naming.tensor(plan, f"{stream}_{n}") for n in ("kinds", "list", "partial", "end"))
+    )
     rows = tuple(_count(a) for a in axes if a.name != stream)
     every = (*rows, *(_count(a) for a in axes if a.name == stream))
     buffers = (
@@ -73,8 +76,8 @@ def _listed(plan: Plan, kernel: Kernel, look: Look) -> Plan:
     )
     plan = replace(plan, buffers=(*plan.buffers, *buffers), tiles=tuple(tiles))
     place = plan.kernels.index(kernel)
-    first = looking(_kernel(plan, f"{kernel.name}_look"), look, lists)
-    second = listing(_kernel(plan, f"{kernel.name}_list"), look, lists)
+    first = looking(naming.kernel(plan, f"{kernel.name}_look"), look, lists)
+    second = listing(naming.kernel(plan, f"{kernel.name}_list"), look, lists)
     main = _through(plan, _sharing(kernel, axes), look, lists)
     kernels = (*plan.kernels[:place], first, second, main, *plan.kernels[place + 1 :])
     return replace(plan, kernels=kernels)
@@ -153,28 +156,3 @@ def _used(body: Iterable[Statement]) -> tuple[Statement, ...]:
         if not isinstance(item, Let) or item.name in values:
             found.append(item)
     return tuple(found[::-1])
-
-
-def _value(plan: Plan, base: str) -> str:
-    """A new name of a number; no kernel has it."""
-    taken = set(plan.tiles)
-    for kernel in plan.kernels:
-        taken |= Context(plan, kernel).taken
-    return _new(base, taken)
-
-
-def _tensor(plan: Plan, base: str) -> str:
-    taken = {i.name for i in plan.inputs} | {o.name for o in plan.outputs}
-    return _new(base, taken | {b.name for b in plan.buffers})
-
-
-def _kernel(plan: Plan, base: str) -> str:
-    return _new(base, {k.name for k in plan.kernels})
-
-
-def _new(base: str, taken: set[str]) -> str:
-    found, count = base, 1
-    while found in taken:
-        count += 1
-        found = f"{base}{count}"
-    return found
