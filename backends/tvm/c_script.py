@@ -9,6 +9,51 @@ from tvm.script import tirx as T
 from attnc.backends.tvm.script import _held, _high, _width
 
 
+def _scales():
+    """Whether vectors have instructions that C has no words for: none is used."""
+    return False
+
+
+def _sin(x):
+    """The sine."""
+    return T.sin(x)
+
+
+def _cos(x):
+    """The cosine."""
+    return T.cos(x)
+
+
+def _sine(x, quarters, dtype):
+    """sin(x + quarters * pi / 2) of an angle of 64 bits, in the type that is computed in."""
+    return T.Cast(dtype, T.cos(x) if quarters else T.sin(x))
+
+
+def _mixed(state, x):
+    """One step of splitmix64 over 64 bits."""
+    return T.call_pure_extern("int64", "mixed", state, T.Cast("int64", x))
+
+
+def _native_mixed():
+    """Such a step is part of the text of C."""
+    return ""
+
+
+def _native_angles():
+    """Sines and cosines are those of C."""
+    return ""
+
+
+def _wide_log(name, x):
+    """A logarithm of 64 bits."""
+    return T.log2(x) if name == "log2" else T.log(x)
+
+
+def _native_logarithms():
+    """Logarithms of 64 bits are those of C."""
+    return ""
+
+
 def _turns(rows, columns, lanes):
     """Whether rows are turned in squares of vectors: they are not."""
     return False

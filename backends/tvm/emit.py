@@ -147,7 +147,7 @@ def emit_kernels(
     said, called = words(bodies), words(wrapper)
     reading = helpers("attnc.backends.tvm", "reading.py", said)
     by_c = options.target == "c"
-    inside = _helpers(("script.py",), by_c, said | words(*reading))
+    inside = _helpers(("vector_script.py", "script.py"), by_c, said | words(*reading))
     building = _helpers(BUILDING, by_c, called | words(*inside, *reading, *FORKED))
     own = helpers("attnc.backends.tvm", "runtime.py", said | called | words(*building))
     own += building

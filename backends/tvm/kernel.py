@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from attnc.backends.library import words
 from attnc.backends.triton.kernel import filled, purpose
 from attnc.backends.triton.layout import INDENT, laid_out
 from attnc.backends.triton.scope import Argument
@@ -19,6 +20,14 @@ from attnc.ir import printer
 from attnc.ir.expr import Expr
 from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Kernel, Plan
+
+NATIVE: Final = {
+    "_native_turn(FLOAT, LANES)": ("_turn", "_turn_back"),
+    "_native_mixed()": ("_mixed",),
+    "_native_angles()": ("_sin", "_cos", "_sine"),
+    "_native_logarithms()": ("_log", "_log2", "_log1p", "_expm1", "_softplus", "_tanh"),
+}
+"""Text of LLVM's by the helpers that take it."""
 
 
 @dataclass
@@ -82,10 +91,8 @@ class KernelText:
         lines += [INDENT + line for line in self._docstring()]
         lines += [f"{INDENT}{name} = {text}" for text, name in scope.pairs.items()]
         imported = "_native(FLOAT, LANES)"
-        if any("_turn(" in line or "_turn_back(" in line for line in body.lines):
-            imported += " + _native_turn(FLOAT, LANES)"
-        if any("_mixed(" in line for line in body.lines):
-            imported += " + _native_mixed()"
+        said = words(*body.lines)
+        imported = " + ".join([imported, *(n for n, by in NATIVE.items() if said & {*by})])
         if scope.pairs:
             imported += f" + _native_pairs({' or '.join(scope.pairs.values())}, LANES)"
         if body.apart.native is not None:

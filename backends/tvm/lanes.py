@@ -11,7 +11,7 @@ from typing import Final
 from attnc.backends.elements import constant
 from attnc.backends.triton.terms import HELD, Term
 from attnc.backends.tvm.loops import Loops
-from attnc.backends.tvm.nests import Nest, nests
+from attnc.backends.tvm.nests import Nest, across, nests
 from attnc.backends.tvm.scope import is_divided
 from attnc.backends.tvm.terms import DTYPES, KEPT
 from attnc.ir.expr import Apply, Binary, Expr, Int
@@ -26,7 +26,7 @@ BESIDE: Final = {"sum": SUM + 1, "prod": PRODUCT + 1, "any": OR}
 """How closely what stands behind an operator must bind."""
 PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
 """Helpers that keep numbers in places of their own, of which there are no vectors."""
-SCALAR: Final = frozenset("pow erf gelu sin cos random".split())
+SCALAR: Final = frozenset("pow erf gelu".split())
 """Functions that are computed lane by lane."""
 
 
@@ -94,10 +94,7 @@ class Lanes(Loops):
 
     def _is_plain(self, nest: Nest) -> bool:
         """Whether loops over lanes are no vectors."""
-        if any(
-            isinstance(i, Load) or (isinstance(i, Fold) and self.scope.vector in i.over)
-            for i in nest.items
-        ):
+        if any(isinstance(i, Load) or across(i, self.scope) for i in nest.items):
             return True
         return any(is_scalar(e, self._is_laned) for i in nest.items for e in expressions(i))
 

@@ -40,6 +40,7 @@ def nests(body: Sequence[Statement], scope: LaneScope) -> Iterator[Nest | Statem
             or open_.loops != loops
             or reads(item) & open_.folded
             or isinstance(item, Load) != isinstance(open_.items[0], Load)
+            or across(item, scope) != across(open_.items[0], scope)
         )
         if apart:
             if open_ is not None:
@@ -49,6 +50,11 @@ def nests(body: Sequence[Statement], scope: LaneScope) -> Iterator[Nest | Statem
         open_.items.append(item)
     if open_ is not None:
         yield open_
+
+
+def across(item: Load | Map | Fold, scope: LaneScope) -> bool:
+    """Whether lanes of a vector are combined, so that loops are no vectors."""
+    return isinstance(item, Fold) and scope.vector in item.over
 
 
 def loops_of(item: Load | Map | Fold, scope: LaneScope) -> tuple[str, ...]:

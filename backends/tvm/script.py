@@ -10,6 +10,15 @@ import tvm
 from tvm.script import tirx as T
 
 from attnc.backends.tvm.processor import _APART, _sums
+from attnc.backends.tvm.vector_script import (
+    _by_vectors,
+    _exact,
+    _kind,
+    _native_powers,
+    _polynomial,
+    _scales,
+    _wide_log,
+)
 
 
 def _native(dtype, lanes):
@@ -31,7 +40,7 @@ define {number} @total({vector} %x) alwaysinline {{
   %sum = call reassoc {number} {add}({number} -0.0, {vector} %x)
   ret {number} %sum
 }}
-{_lane_sums(vector, lanes)}"""
+{_lane_sums(vector, lanes)}{_native_powers()}"""
 
 
 def _lane_sums(vector, lanes):
@@ -161,11 +170,6 @@ def _apart(frame, native):
 def _claimed(turns):
     """The next program, which no other thread has."""
     return T.call_extern("int64", "claim", T.address_of(turns[0]))
-
-
-def _kind(x):
-    """The type of an expression."""
-    return str(x.ty)
 
 
 def _sealed(x):
@@ -392,19 +396,6 @@ def _rounded(x, element):
     return T.Cast(_kind(x), T.Cast(element, x))
 
 
-def _exact(value, kind):
-    """A number in a type; TVM takes what is cast for one of 32 bits first."""
-    return tvm.tirx.const(value, kind)
-
-
-def _polynomial(x, coefficients):
-    """A polynomial of a number, the highest power first."""
-    y = _exact(coefficients[0], _kind(x))
-    for c in coefficients[1:]:
-        y = y * x + _exact(c, _kind(x))
-    return y
-
-
 _EXP2 = {
     "float32": (
         0.00030691560823470354,
@@ -433,11 +424,17 @@ _EXP2 = {
 
 
 def _exp2(x):
-    """2 to a power, within 0.95 units in the last place, 0.99 in 64 bits; below 2**-125.5 it is 0.
+    """2 to a power, within 0.95 units in the last place, 0.99 in 64 bits.
 
-    In 64 bits, below 2**-1021.5. What is left when a whole exponent is taken off lies in
-    [-1/2, 1/2], where a polynomial gives twice its power; the exponent is added to its bits.
+    Where vectors have no instructions for it, it is 0 below 2**-125.5, in 64 bits below 2**-1021.5.
+    What is left when a whole exponent is taken off lies in [-1/2, 1/2], where a polynomial gives
+    twice its power; the exponent is added to its bits.
     """
+    if _kind(x) == "float32" and _scales():
+        x = T.bind(x)
+        fraction = T.bind(_by_vectors("fraction", "float32", x))
+        power = _polynomial(fraction, [c / 2 for c in _EXP2["float32"]])
+        return _by_vectors("scaled", "float32", power, x - fraction)
     wide = _kind(x) == "float64"
     low, high, bias, shift = (-1022, 1025, 1022, 52) if wide else (-126, 129, 126, 23)
     magic, bits = (6755399441055744.0, "int64") if wide else (12582912.0, "int32")
@@ -517,7 +514,7 @@ def _outside(x, found):
 def _log2(x):
     """The binary logarithm, within 2 units in the last place."""
     if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
-        return T.log2(x)
+        return _wide_log("log2", x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
@@ -527,13 +524,11 @@ def _log2(x):
 def _log(x):
     """The natural logarithm, within 1 unit in the last place."""
     if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
-        return T.log(x)
+        return _wide_log("log", x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
     f, half, rest = _near_one(T.bind(mantissa))
     high, low = 0.693145751953125, 1.428606820309417e-06  # of log(2)
-    if _kind(x) == "float64":
-        high, low = 6.93147180369123816490e-01, 1.90821492927058770002e-10
     return _outside(x, exponent * high - ((half - (rest + exponent * low)) - f))
 
 
@@ -633,21 +628,6 @@ def _gelu(x):
     return 0.5 * x * (1.0 + T.erf(x * 0.7071067811865476))
 
 
-def _sin(x):
-    """The sine."""
-    return T.sin(x)
-
-
-def _cos(x):
-    """The cosine."""
-    return T.cos(x)
-
-
-def _sine(x, quarters, dtype):
-    """sin(x + quarters * pi / 2) of an angle of 64 bits, in the type that is computed in."""
-    return T.Cast(dtype, T.cos(x) if quarters else T.sin(x))
-
-
 def _abs(x):
     """The size of a number: of a float, its bits without the sign."""
     kind = _kind(x)
@@ -686,30 +666,6 @@ def _round(x):
 def _seed():
     """Where a chain of random bits begins."""
     return T.int64(0x9E3779B97F4A7C15 - 2**64)
-
-
-def _mixed(state, x):
-    """One step of splitmix64 over 64 bits."""
-    return T.call_pure_extern("int64", "mixed", state, T.Cast("int64", x))
-
-
-def _native_mixed():
-    """Such a step: TVM's integers may not overflow."""
-    start, first, second = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-    return f"""define i64 @mixed(i64 %state, i64 %x) alwaysinline {{
-  %both = xor i64 %state, %x
-  %a = add i64 %both, {start - 2**64}
-  %a.high = lshr i64 %a, 30
-  %a.low = xor i64 %a, %a.high
-  %b = mul i64 %a.low, {first - 2**64}
-  %b.high = lshr i64 %b, 27
-  %b.low = xor i64 %b, %b.high
-  %c = mul i64 %b.low, {second - 2**64}
-  %c.high = lshr i64 %c, 31
-  %mixed = xor i64 %c, %c.high
-  ret i64 %mixed
-}}
-"""
 
 
 def _uniform(state):
