@@ -158,3 +158,12 @@ def test_machines_without_the_instructions(tmp_path: Any) -> None:
         function = function_of(text, f"vectors_{mcpu.replace('-', '_')}")
         assert function.__globals__["_scales"]() is known
         assert ("scalef" in function.__globals__["_native_powers"]()) is known
+
+
+def test_angles_and_logarithms_in_one_kernel() -> None:
+    spec = "cascade f(X[B,N]) -> O[B,N]:\n    O[b,n] = log2(X[b,n]) + cos(X[b,n]) * log(X[b,n])\n"
+    x = np.random.default_rng(1).uniform(0.1, 9, (70, 3)).astype("f4")
+    want = function_of(attnc.compile(spec), "vectors_both")(x)
+    np.testing.assert_allclose(
+        function_of(attnc.compile(spec, backend="tvm"), "vectors_both_tvm")(x), want, 1e-5, 1e-6
+    )

@@ -39,6 +39,11 @@ def _native_mixed():
     return ""
 
 
+def _native_callees():
+    """Nothing that C has no words for is called."""
+    return ""
+
+
 def _native_angles():
     """Sines and cosines are those of C."""
     return ""

@@ -21,11 +21,14 @@ from attnc.ir.expr import Expr
 from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Kernel, Plan
 
+ANGLES: Final = ("_sin", "_cos", "_sine")
+LOGARITHMS: Final = ("_log", "_log2", "_log1p", "_expm1", "_softplus", "_tanh")
 NATIVE: Final = {
     "_native_turn(FLOAT, LANES)": ("_turn", "_turn_back"),
     "_native_mixed()": ("_mixed",),
-    "_native_angles()": ("_sin", "_cos", "_sine"),
-    "_native_logarithms()": ("_log", "_log2", "_log1p", "_expm1", "_softplus", "_tanh"),
+    "_native_callees()": (*ANGLES, *LOGARITHMS),
+    "_native_angles()": ANGLES,
+    "_native_logarithms()": LOGARITHMS,
 }
 """Text of LLVM's by the helpers that take it."""
 

@@ -91,7 +91,8 @@ def _target():
         if chosen is None:
             of_system = tvm.get_global_func("target.llvm_get_system_cpu")
             # Of a processor that the compiler knows by no name, what kernels ask for is told.
-            more = ["+avx512bf16"] if "avx512_bf16" in _processor() else []
+            told = (name for name in ("avx512_bf16", "avx512dq") if name in _processor())
+            more = [f"+{name.replace('_', '')}" for name in told]
             chosen = {"mcpu": of_system(), "mattr": more}
         own = {"kind": "llvm", "fast-math-contract": True, **chosen}
         if _machine() in ("x86_64", "AMD64"):

@@ -26,17 +26,17 @@ def _native(dtype, lanes):
     second cache, and to add up the lanes of a vector."""
     number, short = ("double", "f64") if dtype == "float64" else ("float", "f32")
     vector, add = f"<{lanes} x {number}>", f"@llvm.vector.reduce.fadd.v{lanes}{short}"
-    return f"""define i64 @claim(ptr %turns) alwaysinline {{
+    return f"""define linkonce_odr i64 @claim(ptr %turns) alwaysinline {{
   %turn = atomicrmw add ptr %turns, i64 1 monotonic
   ret i64 %turn
 }}
 declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
-define i32 @fetch(ptr %place) alwaysinline {{
+define linkonce_odr i32 @fetch(ptr %place) alwaysinline {{
   call void @llvm.prefetch.p0(ptr %place, i32 0, i32 2, i32 1)
   ret i32 0
 }}
 declare {number} {add}({number}, {vector})
-define {number} @total({vector} %x) alwaysinline {{
+define linkonce_odr {number} @total({vector} %x) alwaysinline {{
   %sum = call reassoc {number} {add}({number} -0.0, {vector} %x)
   ret {number} %sum
 }}
@@ -49,7 +49,8 @@ def _lane_sums(vector, lanes):
     Of two vectors, the halves that stay are chosen, the others change places, and both are added.
     """
     held = [f"%v{i}" for i in range(lanes)]
-    lines = [f"define {vector} @sums({', '.join(f'{vector} {v}' for v in held)}) alwaysinline {{"]
+    given = ", ".join(f"{vector} {v}" for v in held)
+    lines = [f"define linkonce_odr {vector} @sums({given}) alwaysinline {{"]
     while len(held) > 1:
         half, made = len(held) // 2, []
         for a, b in zip(held[:half], held[half:], strict=True):
@@ -73,7 +74,8 @@ def _native_turn(dtype, lanes):
     apart every so many numbers change places."""
     number, size = ("double", 8) if dtype == "float64" else ("float", 4)
     vector, places = f"<{lanes} x {number}>", range(lanes)
-    lines = ["define i32 @turned(ptr noalias %from, i64 %width, ptr noalias %to, i64 %columns) {"]
+    given = "ptr noalias %from, i64 %width, ptr noalias %to, i64 %columns"
+    lines = [f"define linkonce_odr i32 @turned({given}) {{"]
     for i in places:
         lines += [
             f"  %i{i} = mul i64 %width, {i}",
@@ -133,19 +135,19 @@ def _native_pairs(paired, lanes):
     order = ", ".join(f"i32 {i // 2 + i % 2 * lanes}" for i in range(2 * lanes))
     return f"""declare {number} {dot}({number}, {narrow}, {narrow})
 declare {narrow} {narrowed}({number}, {number})
-define {number} @dot_of_pairs({number} %sum, {pair} %a, {pair} %b) alwaysinline {{
+define linkonce_odr {number} @dot_of_pairs({number} %sum, {pair} %a, {pair} %b) alwaysinline {{
   %x = bitcast {pair} %a to {narrow}
   %y = bitcast {pair} %b to {narrow}
   %found = call {number} {dot}({number} %sum, {narrow} %x, {narrow} %y)
   ret {number} %found
 }}
-define {pair} @pairs({number} %a, {number} %b) alwaysinline {{
+define linkonce_odr {pair} @pairs({number} %a, {number} %b) alwaysinline {{
   %short = call {narrow} {narrowed}({number} %b, {number} %a)
   %woven = shufflevector {narrow} %short, {narrow} poison, <{2 * lanes} x i32> <{order}>
   %found = bitcast {narrow} %woven to {pair}
   ret {pair} %found
 }}
-define i16 @narrowed(float %x) alwaysinline {{
+define linkonce_odr i16 @narrowed(float %x) alwaysinline {{
   %short = fptrunc float %x to bfloat
   %found = bitcast bfloat %short to i16
   ret i16 %found

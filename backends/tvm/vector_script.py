@@ -91,11 +91,11 @@ def _native_powers():
     left, scale = (f"@llvm.x86.avx512.mask.{name}.ps.512" for name in ("reduce", "scalef"))
     return f"""declare {vector} {left}({vector}, i32, {vector}, i16, i32)
 declare {vector} {scale}({vector}, {vector}, {vector}, i16, i32)
-define {vector} @fraction({vector} %x) alwaysinline {{
+define linkonce_odr {vector} @fraction({vector} %x) alwaysinline {{
   %found = call {vector} {left}({vector} %x, i32 0, {vector} zeroinitializer, {all_})
   ret {vector} %found
 }}
-define {vector} @scaled({vector} %x, {vector} %power) alwaysinline {{
+define linkonce_odr {vector} @scaled({vector} %x, {vector} %power) alwaysinline {{
   %found = call {vector} {scale}({vector} %x, {vector} %power, {vector} zeroinitializer, {all_})
   ret {vector} %found
 }}
@@ -112,33 +112,37 @@ def _vector_function(name, arguments, lines, scalar=None):
     lanes = _vector("float64")
     floats, whole, truth = (f"<{lanes} x {kind}>" for kind in ("double", "i64", "i1"))
     typed = whole if scalar is None else floats
+    integers = ("add", "sub", "mul", "and", "xor", "shl", "lshr", "ashr")
+    compared = {"above": "fcmp ugt", "below": "fcmp ult"}
     called = {"fma": "fmuladd", "fabs": "fabs", "sign": "copysign"}
+    turned = {
+        "bits": f"bitcast {floats} %{{}} to {whole}",
+        "number": f"bitcast {whole} %{{}} to {floats}",
+        "float": f"sitofp {whole} %{{}} to {floats}",
+        "odd": f"trunc {whole} %{{}} to {truth}",
+        "either": f"or {truth} %{{}}, %{{}}",
+        "choice": f"select {truth} %{{}}, {floats} %{{}}, {floats} %{{}}",
+    }
 
     def operand(x, kind):
         if x[0] not in "-.0123456789":
             return f"%{x}"
-        text = x if kind == whole else f"0x{np.float64(x).view(np.uint64):016X}"
-        return "<" + ", ".join([f"{kind.split()[2][:-1]} {text}"] * lanes) + ">"
+        one = f"i64 {x}" if kind == whole else f"double 0x{np.float64(x).view(np.uint64):016X}"
+        return f"<{', '.join([one] * lanes)}>"
 
     def said(op, *given):
-        kind = whole if op in ("add", "sub", "mul", "and", "xor", "shl", "lshr", "ashr") else floats
-        if op in ("number", "float", "odd"):
-            how = {"number": "bitcast", "float": "sitofp", "odd": "trunc"}[op]
-            return f"{how} {whole} %{given[0]} to {truth if op == 'odd' else floats}"
-        if op == "bits":
-            return f"bitcast {floats} %{given[0]} to {whole}"
-        if op == "either":
-            return f"or {truth} %{given[0]}, %{given[1]}"
-        if op == "choice":
-            return f"select {truth} %{given[0]}, {floats} %{given[1]}, {floats} %{given[2]}"
-        said_ = [operand(x, kind) for x in given]
-        if op in called:
-            given_ = ", ".join(f"{floats} {x}" for x in said_)
-            return f"call {floats} @llvm.{called[op]}.v{lanes}f64({given_})"
-        how = {"above": "fcmp ugt", "below": "fcmp ult"}.get(op, op)
-        return f"{how} {kind} {', '.join(said_)}"
+        if op in turned:
+            return turned[op].format(*given)
+        kind = whole if op in integers else floats
+        operands = [operand(x, kind) for x in given]
+        if op not in called:
+            return f"{compared.get(op, op)} {kind} {', '.join(operands)}"
+        arguments = ", ".join(f"{floats} {x}" for x in operands)
+        return f"call {floats} @llvm.{called[op]}.v{lanes}f64({arguments})"
 
-    text = [f"define {typed} @{name}({', '.join(f'{typed} %{x}' for x in arguments)}) {{"]
+    text = [
+        f"define linkonce_odr {typed} @{name}({', '.join(f'{typed} %{x}' for x in arguments)}) {{"
+    ]
     for line in lines:
         if line == "---":
             text += [
@@ -147,9 +151,9 @@ def _vector_function(name, arguments, lines, scalar=None):
                 "together:",
             ]
         else:
-            target, _, op, *given = line.split()
-            text.append(f"  %{target} = {said(op, *given)}")
-    text.append(f"  ret {typed} %{lines[-1].split()[0]}")
+            target, _, *words = line.split()
+            text.append(f"  %{target} = {said(*words)}")
+    text.append(f"  ret {typed} %{target}")
     if scalar is not None:
         text.append("apart:")
         held = "poison"
@@ -164,7 +168,7 @@ def _vector_function(name, arguments, lines, scalar=None):
     return "\n".join([*text, "}", ""])
 
 
-def _callees(*scalars):
+def _native_callees():
     """What functions for vectors of 64 bits call."""
     lanes = _vector("float64")
     floats = f"<{lanes} x double>"
@@ -173,6 +177,7 @@ def _callees(*scalars):
         for name, count in (("fmuladd", 3), ("fabs", 1), ("copysign", 2))
     ]
     found += [f"declare i1 @llvm.vector.reduce.or.v{lanes}i1(<{lanes} x i1>)"]
+    scalars = ("sin", "cos", "log", "log2")
     return "\n".join([*found, *(f"declare double @llvm.{s}.f64(double)" for s in scalars), ""])
 
 
@@ -229,7 +234,7 @@ def _native_angles():
     ]
     turned = ["second = and n 2", "flip = shl second 62", "as = bits chosen"]
     turned += ["signed = xor as flip", "found = number signed"]
-    found = [_callees("sin", "cos")]
+    found = []
     for name, quarters in (("sin", 0), ("cos", 1)):
         which = [f"n = add bits {quarters}", "other = odd n", "chosen = choice other cosine sine"]
         found.append(_vector_function(f"{name}_of", ("x",), [*reduced, *which, *turned], name))
@@ -329,10 +334,8 @@ def _native_logarithms():
         "more = fadd other back",
         "found = fadd most more",
     ]
-    found = [_callees("log", "log2")]
-    found += [_vector_function("log_of", ("x",), [*split, *natural], "log")]
-    found += [_vector_function("log2_of", ("x",), [*split, *binary], "log2")]
-    return "".join(found)
+    found = _vector_function("log_of", ("x",), [*split, *natural], "log")
+    return found + _vector_function("log2_of", ("x",), [*split, *binary], "log2")
 
 
 _LOGARITHM = (
