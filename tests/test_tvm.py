@@ -275,3 +275,14 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
     found |= {bits(count, "torch") for count in "14"}
     assert len(found) == 1
     assert all(len(bits) == 2 * 3 * 70 * 16 * 4 for bits in found)
+
+
+def test_names_that_c_has() -> None:
+    """Values and parameters may be called as types and words of C are, or as macros."""
+    words = ("half", "signed", "linux", "int32_t", "M_PI")
+    for word in words:
+        where = "K * 2" if word.isupper() else "K * 0.5"
+        text = f"cascade c(X[M], K: int) -> Y[M]:\n    {word} = {where}\n    Y[m] = X[m] * {word}\n"
+        function = function_of(attnc.compile(text, backend="tvm", target="c"), f"c {word}")
+        found = function(np.arange(3, dtype=np.float32), K=6)
+        np.testing.assert_array_equal(found, np.arange(3) * (12 if word.isupper() else 3))
