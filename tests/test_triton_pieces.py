@@ -257,3 +257,17 @@ def test_they_are_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (launches(1000), len(made)) == (["_parts0", "_merge1"], 1)
     assert own.source == attnc.compile(examples.text("dense"), backend="triton")
     forget()
+
+
+UNREAD = """cascade unread(X[M]) -> Y[]: i64:
+    Y[] = default(sum[m](m) // 0, 1)
+"""
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_stream_that_nothing_reads(later: bool) -> None:
+    """Its kernel goes along nothing, so that there are no pieces to choose."""
+    spec = facts_of(UNREAD)
+    text = emit(spec, backend="triton", dtype=None, static={}, device=Device(), later=later)
+    assert "_points(" not in text
+    assert Interpreted(spec, text)([np.zeros(5)])[0] == 1

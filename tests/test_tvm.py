@@ -136,6 +136,30 @@ def test_what_was_wrong_once() -> None:
         np.testing.assert_allclose(found, expected, 1e-6, 1e-6, err_msg=body)
 
 
+NAN = """
+cascade odd(X[M,N], Y[M]) -> A[M]: bool, B[M,N]: bool, C[M]: i64, D[M]: i64, E[M]: i64 empty -1:
+    A[m] = Y[m] != 1 or bool(X[m,0])
+    B[m,n] = X[m,n] != X[m,n]
+    C[m] = argmax[n](X[m,n])
+    D[m] = argmin[n](X[m,n])
+    E[m] = count[n](X[m,n] != Y[m] != X[m,0])
+"""
+
+
+@pytest.mark.parametrize("target", ["llvm", "c"])
+def test_nan_differs(target: str) -> None:
+    """From all numbers, and from itself; it is the extreme, and the first one is."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-4, 5, (9, 40)) / 4, np.ones(9)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    y[::2] = np.nan
+    x[:4, 0], x[:2, 1] = 0, np.nan
+    expected = function_of(attnc.compile(NAN), "odd numpy")(x, y)
+    text = attnc.compile(NAN, backend="tvm", target=target)
+    for found, wanted in zip(function_of(text, f"odd {target}")(x, y), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(layout: str) -> None:
     """Any strides: the results are those of the same elements in order, bit for bit."""
@@ -251,3 +275,14 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path: Path) -> None:
     found |= {bits(count, "torch") for count in "14"}
     assert len(found) == 1
     assert all(len(bits) == 2 * 3 * 70 * 16 * 4 for bits in found)
+
+
+def test_names_that_c_has() -> None:
+    """Values and parameters may be called as types and words of C are, or as macros."""
+    words = ("half", "signed", "linux", "int32_t", "M_PI")
+    for word in words:
+        where = "K * 2" if word.isupper() else "K * 0.5"
+        text = f"cascade c(X[M], K: int) -> Y[M]:\n    {word} = {where}\n    Y[m] = X[m] * {word}\n"
+        function = function_of(attnc.compile(text, backend="tvm", target="c"), f"c {word}")
+        found = function(np.arange(3, dtype=np.float32), K=6)
+        np.testing.assert_array_equal(found, np.arange(3) * (12 if word.isupper() else 3))

@@ -9,9 +9,12 @@ import math
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+import attnc
 from attnc.api import Device, emit
+from attnc.modules import function_of
 from tests.test_gallery import facts
 
 WORKERS = 3
@@ -50,3 +53,20 @@ def test_rows_of_the_next_program(name: str, rows: int) -> None:
         assert f"m0 {other} M_TILE * workers" not in text or not right(
             text.replace(f"m0 {other} M_TILE", f"m0 {sign} M_TILE")
         )
+
+
+GATHERED = """cascade gathered(Q[M,E], K[C,E], at[N]: i32) -> D[N]:
+    D[n] = sum[m](sigmoid(sum[e](Q[m,e] * K[at[n],e])))
+"""
+
+
+def test_rows_that_are_looked_up() -> None:
+    """Where those of the next program lie is not known before it has looked."""
+    rng = np.random.default_rng(0)
+    queries, keys = rng.standard_normal((2, 20, 8))
+    places = rng.integers(-1, 21, 40, np.int32)
+    text = attnc.compile(GATHERED, backend="tvm")
+    found = function_of(text, "gathered tvm")(queries, keys, places)
+    expected = function_of(attnc.compile(GATHERED), "gathered")(queries, keys, places)
+    np.testing.assert_allclose(found, expected, 1e-12, 1e-12)
+    assert text[: text.index("def _few0(")].count("_ask(") == 0

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -280,3 +281,31 @@ def test_loops_are_built_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     space["_lowered"] = counted
     assert np.array_equal(lost(*drawn()), whole)
     assert functions == [3, 1], "where nothing can be kept, it is built as a whole"
+
+
+REFUSED = """cascade refused(
+    Q[B,H,M,E], K[B,H,N,E], V[B,H,N,F], length[B]: i32
+) -> O[B,H,M,F] empty -1:
+    S[b,h,m,n] = Q[b,h,m,e] * K[b,h,n,e] / sqrt(E)
+        where n - m < length[b] or n // 5 < m // 4
+    A[b,h,m,n] = exp(S[b,h,m,n] - cumsum[n, reverse](softplus(S[b,h,m,n])))
+    O[b,h,m,f] = A[b,h,m,n] * V[b,h,n,f]
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_llvm_refuses_of_its_own(
+    kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where processors have products of bf16, it makes vectors here that it then finds wrong; the
+    same is made by fewer passes."""
+    monkeypatch.setenv("ATTNC_CACHE", str(tmp_path) if kept else "off")
+    rng = np.random.default_rng(0)
+    shapes = (1, 2, 3, 20), (1, 2, 4, 20), (1, 2, 4, 17)
+    given = [rng.standard_normal(s).astype(ml_dtypes.bfloat16) for s in shapes]
+    given.append(np.array([2], np.int32))
+    spec = check(REFUSED).select()
+    text = emit(spec, backend="tvm", dtype=None, static={}, device=Device())
+    found = function_of(text, f"refused {kept}")(*given)
+    expected = function_of(emit(spec, backend="numpy", dtype=None, static={}), "written")(*given)
+    np.testing.assert_allclose(found.astype("f4"), expected.astype("f4"), 0.02, 0.02)

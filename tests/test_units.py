@@ -29,7 +29,7 @@ from tests import examples
 from tests.acceptance.judge import judge
 from tests.attentions import attention, inputs_for, sizes_for
 from tests.oracle.cascades import cascade_from, tolerance
-from tests.prepared import facts_of, legal_of
+from tests.prepared import device_of, facts_of, legal_of
 from tests.preserved import random_inputs
 from tests.test_acceptance import DOUBTFUL, TYPES, narrowed
 from tests.test_gallery import facts as facts_of_example
@@ -435,3 +435,18 @@ def test_what_is_proved_to_be_positive() -> None:
     no = [OF_E, Unary("-", Int(2)), G, Float(1e-30), Unary("-", Binary("/", Int(1), OF_E))]
     assert all(of(e).positive(known) for e in right)
     assert not any(of(e).positive(known) for e in no)
+
+
+FILLED = """cascade filled(Q[M,E], K[N,E]) -> L[M] empty 7:
+    R[m,e] = l2norm[e](Q[m,e], 0.1)
+    S[m,n] = R[m,e] * K[n,e] where n < m
+    L[m] = logsumexp[n](S[m,n])
+"""
+
+
+def test_what_fills_is_exact() -> None:
+    """A number in place of what is absent is not multiplied from one unit to another."""
+    lines = tiles_printer.plan(device_of(FILLED)).splitlines()
+    (store,) = [line for line in lines if "store L" in line]
+    assert store.endswith("if 0 < m else 7")
+    assert "0.6931471805599453" in store

@@ -17,7 +17,7 @@ from attnc.backends.triton.launch import Launcher, body_of
 from attnc.backends.triton.layout import laid_out
 from attnc.backends.triton.scope import KernelScope
 from attnc.ir.printer import PRODUCT
-from attnc.ir.tiles import Plan
+from attnc.ir.tiles import Kernel, Plan
 from attnc.ir.tiles_walk import pieces_of
 from attnc.passes.tiling.fuse import parted
 
@@ -65,7 +65,8 @@ class Chooser(Launcher):
 
     def _chosen(self) -> list[str]:
         """The lines that hand a call on which others take."""
-        handed, own = self._handed(), {k.scope.kernel.name: k.scope for k in self.kernels}
+        scopes = [k.scope for k in self.kernels]
+        handed, own = self._handed(), {s.kernel.name: s for s in scopes if _streams(s.kernel)}
         if self.pieces is None:
             found = [self._points(own[name]) for name in sorted(self.later & own.keys())]
             if not found:
@@ -103,7 +104,14 @@ class Chooser(Launcher):
 
 def with_same_streams(plan: Plan, pieces: Plan) -> bool:
     """Whether the kernels are there of which another plan has the streams in pieces."""
-    return {parted(p.kernel) for p in pieces_of(pieces)} <= {k.name for k in plan.kernels}
+    return {parted(p.kernel) for p in pieces_of(pieces)} <= {
+        k.name for k in plan.kernels if _streams(k)
+    }
+
+
+def _streams(kernel: Kernel) -> bool:
+    """Whether a kernel goes along anything: it does not where nothing reads what comes of that."""
+    return any(axis.kind == "stream" for axis in kernel.axes)
 
 
 def printed_pieces(plan: Plan, kernels: Sequence[Printed], precision: str) -> Iterator[Printed]:

@@ -12,6 +12,7 @@ from attnc.backends.tvm.scope import LaneScope
 from attnc.ir.expr import Expr
 from attnc.ir.printer import SUM
 from attnc.ir.tiles import Load
+from attnc.ir.tiles_walk import names
 
 
 @dataclass
@@ -37,9 +38,11 @@ class Ahead:
 
     def row(self, item: Load, row: str, memory: Memory) -> tuple[list[str], str] | None:
         """Of a load, what tells how far its coordinates move, and the row there by its elements;
-        None where none of them is known to move."""
+        None where none of them is known to move, or what was loaded tells some, lane by lane."""
         start, scope = self.start, self.scope
         if start is None or scope.vector is None:
+            return None
+        if any(scope.layouts[name] for name in names(*item.index)):
             return None
         lines: list[str] = []
         index: list[str] = []

@@ -74,7 +74,6 @@ def _made(kernel, fixed, place):
     if "bfloat16" not in fixed:
         # The last level takes a quarter of the time more, and only pairs of bf16 gain by it.
         target = tvm.target.Target({**target.export(), "opt-level": 2})
-    build = tvm.get_global_func("target.build.llvm")
     linker = None if place is None else shutil.which("ld")
 
     def written(made):
@@ -84,16 +83,30 @@ def _made(kernel, fixed, place):
             lowered = _lowered(kernel(*fixed), target)
         finally:
             _APART.target = None
-        _linked(linker, made, *(functools.partial(build, part, target) for part in _parts(lowered)))
+        _linked(linker, made, *(functools.partial(_code, part, target) for part in _parts(lowered)))
 
     collects = gc.isenabled()
     gc.disable()  # what is made stays until then, and a process that builds has many objects
     try:
         found = None if linker is None else _stored_at(place, written, _loaded)
-        return found or build(_lowered(kernel(*fixed), target), target)
+        return found or _code(_lowered(kernel(*fixed), target), target)
     finally:
         if collects:
             gc.enable()
+
+
+def _code(module, target):
+    """Machine code of a module. Of some loops LLVM makes vectors that it refuses itself in the end;
+    then it is asked for less, until it takes what it has made."""
+    build = tvm.get_global_func("target.build.llvm")
+    known = target.export()
+    for level in range(known.get("opt-level", 3), 0, -1):
+        try:
+            return build(module, tvm.target.Target({**known, "opt-level": level}))
+        except tvm.error.InternalError as error:
+            if "LLVM module verification failed" not in str(error):
+                raise
+    return build(module, tvm.target.Target({**known, "opt-level": 0}))
 
 
 def _lowered(function, target):

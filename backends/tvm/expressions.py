@@ -162,9 +162,22 @@ class LaneExpressions(Expressions):
                 differ = Term(f"_differ({left.text}, {right.text})", (), Held.BOOL)
                 parts.append(self._not(differ) if op == "==" else differ)
                 continue
-            text = f"{left.at(COMPARE + 1)} {op} {right.at(COMPARE + 1)}"
-            parts.append(Term(text, (), Held.BOOL, COMPARE))
+            parts.append(self._compared(op, left, right, floating=kind.floating))
         return self.all_of(parts)
+
+    def _compared(self, op: str, left: Term, right: Term, *, floating: bool) -> Term:
+        """How two numbers compare. Floats that differ are such as are not equal, so that NaN is one
+        of them: TVM has another comparison for these, by which NaN does not differ."""
+        text = f"{left.at(COMPARE + 1)} {'==' if floating and op == '!=' else op}"
+        found = Term(f"{text} {right.at(COMPARE + 1)}", (), Held.BOOL, COMPARE)
+        return self._not(found) if floating and op == "!=" else found
+
+    def _cast(self, name: str, operand: Expr) -> Term:
+        term = self(operand)
+        if name == "bool" and term.held in FLOATS:
+            zero = Term("0", (), term.held, literal=True)
+            return self._compared("!=", self.typed(term), zero, floating=True)
+        return super()._cast(name, operand)
 
     def _alike(self, left: Term, right: Term) -> tuple[Term, Term]:
         """Two integers in one type."""

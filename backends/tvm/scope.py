@@ -12,6 +12,7 @@ from attnc.backends.triton.products import Products
 from attnc.backends.triton.schedule import tiled
 from attnc.backends.triton.scope import KernelScope
 from attnc.backends.triton.terms import HELD, Held, Term
+from attnc.backends.tvm.c_words import KEYWORDS
 from attnc.backends.tvm.expressions import LaneExpressions
 from attnc.ir.expr import Binary, Compare, Expr, Int, Value, Var
 from attnc.ir.printer import COMPARE, SUM
@@ -46,6 +47,7 @@ RESERVED: Final = TAKEN | {
     "DENSE",
     "program",
     "worker",
+    *KEYWORDS,
 }
 
 

@@ -99,13 +99,22 @@ class Rules(Arithmetic):
         yield from self.scaled(expr, unit)
 
     def scaled(self, expr: Expr, unit: Scalar) -> Iterable[Made | None]:
-        """Ways to an expression that end with a product."""
-        if self.nodes(expr).uniform:
+        """Ways to an expression that end with a product.
+
+        None where a number may stand for it, as one that fills what is absent: that is exact.
+        """
+        if self.nodes(expr).uniform or self._filled(expr):
             return
         for other in self.natural(expr):
             if other != unit:
                 found = self.exact(expr, other)
                 yield None if found is None else self.times(expr, found, other / unit)
+
+    def _filled(self, expr: Expr) -> bool:
+        """Whether a side of a choice is a number that a product may round."""
+        sides = (expr.then, expr.other) if isinstance(expr, Choice) else ()
+        numbers = (node for node in map(self.nodes, sides) if node.uniform)
+        return any(not (node.zero or node.infinite) for node in numbers)
 
     def times(self, expr: Expr, made: Made, factor: Scalar) -> Made:
         """What was made of an expression, times a uniform number."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attnc.backends.options import Options
+from attnc.backends.tvm.c_words import KEYWORDS
 from attnc.backends.tvm.cpus import Cpu, compiler, cpu
 from attnc.backends.tvm.emit import emit_kernels, kernels_of
 from attnc.backends.tvm.export.around import system_of
@@ -20,7 +21,7 @@ from attnc.backends.tvm.export.c_text import in_c
 from attnc.backends.tvm.export.entry import Entry
 from attnc.backends.tvm.export.few import Few, Rows, known_few
 from attnc.backends.tvm.export.header import header
-from attnc.backends.tvm.export.interface import KEYWORDS, Interface
+from attnc.backends.tvm.export.interface import Interface
 from attnc.backends.tvm.export.link import Linker
 from attnc.errors import UsageError
 from attnc.files import write_bytes_whole, write_whole

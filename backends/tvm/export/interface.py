@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 from attnc.backends.names import Names
 from attnc.backends.numpy.layout import NUMPY_NAMES
 from attnc.backends.options import Options
+from attnc.backends.tvm.c_words import KEYWORDS
 from attnc.ir import printer
 from attnc.ir.cascade import Binding, Input, Output, Parameter, Require
 from attnc.ir.claims import claims_of
@@ -16,18 +17,6 @@ from attnc.ir.expr import Expr
 from attnc.ir.facts import Facts
 from attnc.ir.tiles import Plan
 from attnc.ir.tiles_facts import facts_of, tensor_sizes
-
-KEYWORDS: Final = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if
-    inline int long register restrict return short signed sizeof static struct switch typedef union
-    unsigned void volatile while bool true false NULL errno stdin stdout stderr EOF I asm typeof
-    alignas alignof constexpr nullptr thread_local static_assert class new delete this template
-    typename namespace using private public protected virtual operator friend try catch throw
-    and or not xor bitand bitor compl and_eq or_eq not_eq xor_eq export mutable explicit
-    status main claim malloc free memset memcpy posix_memalign sysconf pthread_create pthread_join
-    fetch exp exp2 log log2 log1p tanh sin cos erf pow sqrt floor ceil half""".split()
-)
-"""Words that are no names of arguments or functions in C or C++, or have another meaning here."""
 
 C_TYPES: Final[Mapping[str, str]] = {
     "float16": "uint16_t",
