@@ -118,8 +118,10 @@ WRONG_ONCE = (
     "Y[-1] = 0.5\n    Y[n] = 0.5 * Y[n - 1] + X[n,n - n]",
     "Y[n] = f64(sum[m](i64(X[n,m] <= 0)))",
     "Y[n] = X[n,0] where not ((n < w) ^ flag) != (X[n,0] < 1)",
+    "Y[n] = A[f,n] * X[I[n,0],f]",
 )
-"""Conditions that are ordered, or numbers; integers in vectors; places that cancel."""
+"""Conditions that are ordered, or numbers; integers in vectors; places that cancel; rows of which
+each row of the program has its own."""
 
 
 def test_what_was_wrong_once() -> None:

@@ -12,6 +12,7 @@ from attnc.backends.tvm.scope import LaneScope
 from attnc.ir.expr import Expr
 from attnc.ir.printer import SUM
 from attnc.ir.tiles import Load
+from attnc.ir.tiles_walk import names
 
 
 @dataclass
@@ -37,7 +38,8 @@ class Ahead:
 
     def row(self, item: Load, row: str, memory: Memory) -> tuple[list[str], str] | None:
         """Of a load, what tells how far its coordinates move, and the row there by its elements;
-        None where none of them is known to move."""
+        None where none of them is known to move, or one is read from a tile along vectors, which
+        has not been loaded for the next program."""
         start, scope = self.start, self.scope
         if start is None or scope.vector is None:
             return None
@@ -49,6 +51,8 @@ class Ahead:
             text = scope.text(expr)
             shifts = [scope.clipped[axis].ahead for axis in sorted(varies & scope.clipped.keys())]
             if scope.vector in varies:
+                if self._is_read(expr):
+                    return None
                 shifts = [scope.names.fresh(f"{scope.lane(scope.vector)}_ahead")]
                 lines.append(f"{shifts[0]}: T.let = {self._shift(expr, start)}")
             moves = moves or any(shifts)
@@ -56,6 +60,11 @@ class Ahead:
         near, lane = memory.tensor(item.tensor).near, scope.lane(row)
         found = f"(lambda {lane}: {near}[{', '.join([*index, lane])}])"
         return (lines, found) if moves else None
+
+    def _is_read(self, expr: Expr) -> bool:
+        """Whether a coordinate needs elements of tiles along vectors."""
+        context, vector = self.scope.context, self.scope.vector
+        return any(vector in context.axes[n] for n in names(expr, *context.coords.values()))
 
     def _shift(self, expr: Expr, start: str) -> str:
         """How far a coordinate moves."""
