@@ -155,6 +155,23 @@ def test_random_cascades(part: int, request: pytest.FixtureRequest) -> None:
     assert changed > done // 20 > 0
 
 
+PRODUCTS = """cascade products(X[M,N]) -> O[M], Y[M,N]:
+    O[m]   = exp(prod[n](1 + X[m,n]))
+    Y[m,n] = exp(cumprod[n](1 + X[m,n]))
+"""
+
+
+def test_products_of_lanes() -> None:
+    """A product of lanes in a unit would be as many times that unit as there are lanes."""
+    facts, plan = facts_of(PRODUCTS), held(PRODUCTS)
+    sound(legal_of(PRODUCTS), plan)
+    inputs = {"X": np.random.default_rng(0).uniform(-0.5, 0.5, (5, 7))}
+    run = of_plan(facts, plan)
+    found = outputs(run(inputs, {}, run.sizes(0, inputs, {}), 0))
+    for a, b in zip(found, outputs(written(facts, inputs, {})), strict=True):
+        np.testing.assert_allclose(a, b, 1e-12)
+
+
 # Hostile scores
 
 SOFTMAX = """cascade softmax(Q[M,E], K[N,E], V[N,F]) -> O[M,F], L[M] empty -inf:

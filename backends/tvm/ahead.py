@@ -42,7 +42,7 @@ class Ahead:
         start, scope = self.start, self.scope
         if start is None or scope.vector is None:
             return None
-        if any(scope.layouts[name] for name in names(*item.index)):
+        if any(scope.layouts[n] for n in names(*item.index, *scope.context.coords.values())):
             return None
         lines: list[str] = []
         index: list[str] = []

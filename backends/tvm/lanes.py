@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,10 @@ PLACES: Final = re.compile(r"\b_floor(div|mod)\(")
 """Helpers that keep numbers in places of their own, of which there are no vectors."""
 SCALAR: Final = frozenset("pow erf gelu".split())
 """Functions that are computed lane by lane."""
+
+
+LONG: Final = frozenset("exp exp2 expm1 log log2 log1p tanh sigmoid silu softplus gelu".split())
+"""Functions of which many operations are written out."""
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Lanes(Loops):
                     continue
                 made[item.target] = of
             found.add(item.target)
-        return frozenset(found)
+        return frozenset(found - _too_deep(items, found))
 
     def _plain_with_places(self, start: int) -> None:
         """Makes no vectors of the loops from a line on, if a number there is kept in a place."""
@@ -258,6 +262,26 @@ def is_scalar(expr: Expr, laned: Callable[[Expr], bool] = lambda _: True) -> boo
             case _:
                 pass
     return False
+
+
+def _too_deep(items: Sequence[Load | Map | Fold], numbers: Collection[str]) -> set[str]:
+    """Numbers that are made by long functions and read by others: they have a place, for TVM would
+    write one out at each step of the other, and take minutes for three."""
+    made, found = set[str](), set[str]()
+    for item in items:
+        deep = names(*expressions(item)) & made - found
+        if any(map(_is_long, expressions(item))):
+            found |= deep
+            made.add(item.target)
+        elif deep:
+            made.add(item.target)
+        made &= {*numbers}
+    return found
+
+
+def _is_long(expr: Expr) -> bool:
+    functions = (n.function for n in subexpressions(expr) if isinstance(n, Apply))
+    return not LONG.isdisjoint(functions)
 
 
 def fill_of(item: Load) -> str:

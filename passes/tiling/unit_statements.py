@@ -216,6 +216,8 @@ class Writer:
                 return self._combined(item, rules, cell.depth)
             case Fold(op="argmax" | "argmin") | TopK() if self.nodes(item.value).kind.floating:
                 return self._ranked(item, rules)
+            case Fold() | Scan() if item.kind.floating:
+                return self._multiplied(item, rules)
             case Loop() | If():
                 return self._block(item, cell.depth)
             case _:
@@ -248,6 +250,13 @@ class Writer:
         if best is None:
             raise ValueError("a reduction has no unit")
         return best
+
+    def _multiplied(self, item: Fold | Scan, rules: Rules) -> Written:
+        """A product of lanes, whose number is not known: of these in the unit 1 alone."""
+        found: list[Made] = []
+        new = _changed(item, rules, found)
+        assert isinstance(new, Fold | Scan)
+        return self._converted(new, ONE, rules, found)
 
     def _converted(
         self, item: Dot | Fold | Scan, unit: Scalar, rules: Rules, found: list[Made]
