@@ -153,6 +153,30 @@ def test_functions_of_functions() -> None:
     np.testing.assert_allclose(found, expected, 1e-5, 1e-6)
 
 
+@pytest.mark.parametrize("types", ["f32 - -", "f64 - -", "- f32 f32", "- f64 f32", "f32 f32 f32"])
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_products_of_two_types(types: str, kind: str) -> None:
+    """Tensors that declare their type beside others, in a kernel of either; few rows, too."""
+    q, k, v = ("" if t == "-" else f": {t}" for t in types.split())
+    text = f"""cascade c(Q[M,E]{q}, K[N,E]{k}, V[N,F]{v}) -> O[M,F]: f64:
+    S[m,n] = Q[m,e] * K[n,e] where n <= m + 30
+    O[m,f] = softmax[n](S[m,n]) * V[n,f]
+"""
+    facts_ = attnc.check(text).select()
+    rng = np.random.default_rng(0)
+    shapes = {"Q": (37, 8), "K": (70, 8), "V": (70, 6)}
+    inputs = {
+        i.name: rng.standard_normal(shapes[i.name]).astype(
+            (i.element or kind).replace("f", "float")
+        )
+        for i in facts_.cascade.inputs
+    }
+    (expected,) = outputs(written(facts_, inputs, {}))
+    for few in (False, True):
+        (found,) = built(facts_)(inputs, {}, few=few)
+        np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
+
+
 def test_softplus() -> None:
     """Within 3 units in the last place, and soon built: it was written out as a logarithm of an
     exponential, for which TVM took 3 seconds."""
