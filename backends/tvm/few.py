@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from attnc.backends.triton.terms import HELD
+from attnc.backends.triton.terms import HELD, Held
 from attnc.backends.tvm.body import Body
 from attnc.backends.tvm.few_scope import FewScope, few_scope
 from attnc.backends.tvm.kernel import KernelText, Printed
@@ -43,7 +43,8 @@ class FewMatrices(Matrices):
     def has(self, item: Dot) -> bool:
         """Whether a product has a text of its own: tiles lie as that takes them."""
         found = self.scope.products.matrices.get(item.target)
-        if found is None:
+        # Vectors of sums are of the type that the kernel computes in.
+        if found is None or not self.alike(item) or HELD[item.kind] is not Held.FLOAT:
             return False
         vector, other = self.sides(item)
         layouts, (left, right) = self.scope.layouts, self.operands(item)

@@ -35,12 +35,17 @@ class Matrices:
     def has(self, item: Dot) -> bool:
         """Whether a product has a text of its own: tiles lie as that takes them."""
         found = self.scope.products.matrices.get(item.target)
-        if found is None:
+        if found is None or not self.alike(item):
             return False
         rows, columns = self.sides(item)
         layouts = self.scope.layouts
         _, right = self.operands(item)
         return layouts[item.target] == (columns, rows) and layouts[right] == (found.over, rows)
+
+    def alike(self, item: Dot) -> bool:
+        """Whether operands are held as the product is; others are multiplied lane by lane."""
+        kinds = self.scope.context.kinds
+        return {HELD[kinds[item.left]], HELD[kinds[item.right]]} == {HELD[item.kind]}
 
     def read(self, item: Dot) -> str:
         """The operand that may be read in memory."""

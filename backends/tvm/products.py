@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from attnc.backends.numpy.layout import INDENT
-from attnc.backends.refused import NotPrinted
 from attnc.backends.triton.terms import HELD
 from attnc.backends.tvm.nests import Nest, as_fold
 from attnc.backends.tvm.terms import DTYPES
@@ -126,9 +125,6 @@ class Products(Transfers):
         single, vectors = self.matrices.operands(item)
         sizes = ", ".join(map(scope.size_of, (other, vector, found.over)))
         dtype = DTYPES[HELD[item.kind]]
-        for name in (single, vectors):
-            if HELD[scope.context.kinds[name]] is not HELD[item.kind]:
-                raise NotPrinted("a product of tiles of two types", Name(name))
         room, right = self._room(target), self._room(vectors)
         lanes = f"lambda {scope.lane(other)}, {scope.lane(found.over)}: "
         taken = lanes

@@ -616,8 +616,16 @@ def _silu(x):
 
 
 def _softplus(x):
-    """log(1 + exp(x))."""
-    return _select(x > 0, x, T.Cast(_kind(x), 0)) + _log1p(_exp(0.0 - _abs(x)))
+    """log(1 + exp(x)).
+
+    What is added to x or 0 is the logarithm of a number from 1 to 2, by the series of `_near_one`.
+    """
+    u = T.bind(_exp(0.0 - _abs(x)))
+    s = T.bind(u / (u + 2.0))
+    z = T.bind(s * s)
+    terms = 17 if _kind(x) == "float64" else 8
+    tail = _polynomial(z, [2.0 / (2 * n + 1) for n in range(terms - 1, 0, -1)])
+    return _select(x > 0, x, T.Cast(_kind(x), 0)) + (2.0 * s + s * z * tail)
 
 
 def _erf(x):
