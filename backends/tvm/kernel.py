@@ -22,7 +22,7 @@ from attnc.ir.printer import PRODUCT
 from attnc.ir.tiles import Kernel, Plan
 
 ANGLES: Final = ("_sin", "_cos", "_sine")
-LOGARITHMS: Final = ("_log", "_log2", "_log1p", "_expm1", "_softplus", "_tanh")
+LOGARITHMS: Final = ("_log", "_log2", "_log1p", "_expm1", "_tanh")
 NATIVE: Final = {
     "_native_turn(FLOAT, LANES)": ("_turn", "_turn_back"),
     "_native_mixed()": ("_mixed",),

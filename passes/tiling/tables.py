@@ -38,9 +38,9 @@ class Tables:
 
     `t[n,e] = cos(n * base ** e)` first becomes `u[e] = base ** e` and `t[n,e] = cos(n * u)`: what
     varies along fewer axes is computed for these alone. Then `t` is a table, if the kernel has a
-    parallel axis beside `n` and `e`, and one of these alone goes tile by tile. A number of rows
-    alone, which programs compute once, is none. Values stay, to the bit: what is read in the
-    kernel's floating type alone is stored in that.
+    parallel axis beside `n` and `e`: one of these goes tile by tile, and one at most is held whole.
+    A number of rows alone, which programs compute once, is none. Values stay, to the bit: what is
+    read in the kernel's floating type alone is stored in that.
     """
 
     name: str = field(default="tables", init=False)
@@ -177,7 +177,8 @@ def _worthwhile(context: Context, item: Map) -> bool:
     others = {a.name for a in context.kernel.axes if a.kind == "par"} - {*item.axes}
     return (
         len(long) == 1
-        and (long[0].kind == "stream" or len(axes) > 1)
+        and len(axes) <= 2
+        and (long[0].kind == "stream" or len(axes) == 2)
         and bool(others)
         and any(map(_costly, subexpressions(item.value)))
         and _of_coordinates(context, item.value)
