@@ -121,7 +121,10 @@ def test_kinds() -> None:
     [
         ("one program", "O[m] = sum[n](X[m,n]) + 0 * M\n    P[] = sum[m](cos(m * 0.5))"),
         ("two long axes", "O[m] = max[n](X[m,n] * cos(m - n))"),
-        ("two wide axes", "O[m] = max[n](sum[e,f](W[m,e,f] * cos(n * e * f * 0.5)))"),
+        (
+            "two wide axes",
+            "var e in 4\n    var f in 8\n    O[m] = max[n](sum[e,f](W[m,e,f] * cos(n * e * f * 0.5)))",
+        ),
         ("data", "O[m] = max[n](X[m,n] * cos(n * Y[n]))"),
         ("no function", "O[m] = max[n](X[m,n] * (n * 0.5 + 1))"),
         ("a number of rows", "O[m] = cos(m * 0.5) * max[n](X[m,n])"),
@@ -130,7 +133,7 @@ def test_kinds() -> None:
 )
 def test_no_table(why: str, body: str) -> None:
     outs = "O[M], P[]" if "P[" in body else "O[M]"
-    text = f"cascade none(X[M,N], Y[N], W[M,E,F]) -> {outs}:\n    {body}\n"
+    text = f"cascade none(X[M,N], Y[N], W[M,4,8]) -> {outs}:\n    {body}\n"
     assert not [name for name in tabled(text) if "table" in name], why
 
 
