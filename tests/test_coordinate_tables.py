@@ -123,7 +123,7 @@ def test_kinds() -> None:
         ("two long axes", "O[m] = max[n](X[m,n] * cos(m - n))"),
         (
             "two wide axes",
-            "var e in 4\n    var f in 8\n    O[m] = max[n](sum[e,f](W[m,e,f] * cos(n * e * f * 0.5)))",
+            "var e in 4\n    var f in 8\n    O[m] = max[n](sum[e,f](W[m,e,f] * cos(n * e * f)))",
         ),
         ("data", "O[m] = max[n](X[m,n] * cos(n * Y[n]))"),
         ("no function", "O[m] = max[n](X[m,n] * (n * 0.5 + 1))"),
