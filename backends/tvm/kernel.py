@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -23,7 +24,7 @@ from attnc.ir.tiles import Kernel, Plan
 
 ANGLES: Final = ("_sin", "_cos", "_sine")
 LOGARITHMS: Final = ("_log", "_log2", "_log1p", "_expm1", "_tanh")
-NATIVE: Final = {
+NATIVE: Final[Mapping[str, tuple[str, ...]]] = {
     "_native_turn(FLOAT, LANES)": ("_turn", "_turn_back"),
     "_native_mixed()": ("_mixed",),
     "_native_callees()": (*ANGLES, *LOGARITHMS),
