@@ -478,18 +478,11 @@ def _exp(x):
 
 def _mantissa(x):
     """The exponent of a number as a float, and its mantissa, between the roots of 1/2 and 2."""
-    kind, wide = _kind(x), _kind(x) == "float64"
-    bits, shift, root = ("int64", 52, 0x3FE6A09E667F3BCD) if wide else ("int32", 23, 0x3F3504F3)
-    least, up = (2.0**-1022, 54) if wide else (2.0**-126, 25)
-
-    def number(n):
-        return T.Cast(bits, n)
-
-    tiny = x < _exact(least, kind)
-    whole = T.bind(T.reinterpret(bits, _select(tiny, x * _exact(2.0**up, kind), x)))
-    exponent = T.bind(T.shift_right(whole - number(root), number(shift)))
-    mantissa = T.reinterpret(kind, whole - T.shift_left(exponent, number(shift)))
-    return T.Cast(kind, exponent - _select(tiny, number(up), number(0))), mantissa
+    tiny = x < _exact(2.0**-126, "float32")
+    whole = T.bind(T.reinterpret("int32", _select(tiny, x * _exact(2.0**25, "float32"), x)))
+    exponent = T.bind(T.shift_right(whole - T.int32(0x3F3504F3), T.int32(23)))
+    mantissa = T.reinterpret("float32", whole - T.shift_left(exponent, T.int32(23)))
+    return T.Cast("float32", exponent - _select(tiny, T.int32(25), T.int32(0))), mantissa
 
 
 def _near_one(m):
@@ -500,8 +493,7 @@ def _near_one(m):
     f = T.bind(m - 1.0)
     s = T.bind(f / (m + 1.0))
     z = T.bind(s * s)
-    terms = 11 if _kind(m) == "float64" else 5
-    tail = z * _polynomial(z, [2.0 / (2 * n + 1) for n in range(terms, 0, -1)])
+    tail = z * _polynomial(z, [2.0 / (2 * n + 1) for n in range(5, 0, -1)])
     half = T.bind(f * f * 0.5)
     return _sealed(f), _sealed(half), _sealed(T.bind(s * (half + tail)))
 
@@ -515,7 +507,7 @@ def _outside(x, found):
 
 def _log2(x):
     """The binary logarithm, within 2 units in the last place."""
-    if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
+    if _kind(x) == "float64":
         return _wide_log("log2", x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
@@ -525,7 +517,7 @@ def _log2(x):
 
 def _log(x):
     """The natural logarithm, within 1 unit in the last place."""
-    if _kind(x) == "float64":  # written out, one of another takes the compiler minutes
+    if _kind(x) == "float64":
         return _wide_log("log", x)
     x = T.bind(_sealed(x))
     exponent, mantissa = _mantissa(x)
