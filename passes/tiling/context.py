@@ -32,6 +32,7 @@ from attnc.ir.tiles_walk import statements
 from attnc.ir.types import Kind, Type
 from attnc.ir.walk import children
 from attnc.passes.tiling.presence import TRUE, both, conjuncts
+from attnc.passes.tiling.unused import unused
 
 TILES: Final = (Load, Map, Dot, Fold, Scan, TopK, Find)
 
@@ -104,10 +105,7 @@ class Context:
 
     def fresh(self, base: str) -> str:
         """A new name that begins like `base`."""
-        name, number = base, 1
-        while name in self.taken:
-            number += 1
-            name = f"{base}{number}"
+        name = unused(base, self.taken)
         self.taken.add(name)
         return name
 

@@ -27,6 +27,7 @@ from attnc.ir.tiles import (
 )
 from attnc.ir.tiles_walk import statements, with_body
 from attnc.ir.types import Kind
+from attnc.passes.tiling.unused import unused
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,6 @@ def _map(target: str, axes: tuple[str, ...], name: str) -> Map:
 
 def _fresh(base: str, taken: set[str]) -> str:
     """A name that no tile has, and none will."""
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}{number}"
+    name = unused(base, taken)
     taken.add(name)
     return name

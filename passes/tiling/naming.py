@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from attnc.ir.tiles import Plan
+from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.passes.tiling.context import Context
+from attnc.passes.tiling.unused import unused
+
+
+def every(plan: Plan) -> set[str]:
+    """All names of a plan."""
+    found = {*facts_of(plan).values, *tensor_sizes(plan)}
+    found |= {name for name, _ in plan.variables}
+    for kernel in plan.kernels:
+        found |= Context(plan, kernel).taken
+    return found
 
 
 def value(plan: Plan, base: str) -> str:
@@ -13,24 +22,15 @@ def value(plan: Plan, base: str) -> str:
     taken = set(plan.tiles)
     for kernel in plan.kernels:
         taken |= Context(plan, kernel).taken
-    return new(base, taken)
+    return unused(base, taken)
 
 
 def tensor(plan: Plan, base: str) -> str:
     """A name of a tensor."""
     taken = {i.name for i in plan.inputs} | {o.name for o in plan.outputs}
-    return new(base, taken | {b.name for b in plan.buffers})
+    return unused(base, taken | {b.name for b in plan.buffers})
 
 
 def kernel(plan: Plan, base: str) -> str:
     """A name of a kernel."""
-    return new(base, {k.name for k in plan.kernels})
-
-
-def new(base: str, taken: Collection[str]) -> str:
-    """A name that is not taken and begins like `base`."""
-    found, count = base, 1
-    while found in taken:
-        count += 1
-        found = f"{base}{count}"
-    return found
+    return unused(base, {k.name for k in plan.kernels})

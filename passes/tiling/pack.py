@@ -15,14 +15,15 @@ from typing import Final, TypeGuard
 
 from attnc.ir.expr import Apply, Binary, Choice, Compare, Expr, Int, Name, Value, Var
 from attnc.ir.tiles import Dot, Fold, If, Kernel, Let, Load, Loop, Plan, Statement
-from attnc.ir.tiles_facts import facts_of, tensor_sizes
 from attnc.ir.tiles_walk import expressions, names, statements
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
+from attnc.passes.tiling import naming
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.packed import Packed, Unpackable, packed
 from attnc.passes.tiling.packing import Packing
 from attnc.passes.tiling.presence import both, chosen, nonzero
+from attnc.passes.tiling.unused import unused
 
 ROWS: Final = 64
 """The rows that fill a tile: a matrix unit of a device takes 64 at once, or 16 several times. With
@@ -43,7 +44,7 @@ class Pack:
     name: str = field(default="pack", init=False)
 
     def __call__(self, plan: Plan) -> Plan:
-        taken = _names(plan)
+        taken = naming.every(plan)
         lets: dict[Expr, Let] = {}
         kernels: list[Kernel] = []
         for kernel in plan.kernels:
@@ -56,7 +57,7 @@ class Pack:
                 number = self._count(kernel, choice)
                 if context.kind(number) is not Kind.I64:
                     continue
-                let = lets.get(number) or Let(_fresh("P", taken), number, Kind.I64)
+                let = lets.get(number) or Let(unused("P", taken), number, Kind.I64)
                 found = _packed(kernel, Packing(*choice, Value(let.name), outer, inner))
                 if found is not None:
                     lets[number] = let
@@ -211,20 +212,3 @@ def _operands(item: Statement) -> tuple[str, ...]:
 
 def _over(item: Statement) -> frozenset[str]:
     return frozenset(item.over) if isinstance(item, Dot | Fold) else frozenset()
-
-
-def _names(plan: Plan) -> set[str]:
-    """All names of a plan."""
-    found = {*facts_of(plan).values, *tensor_sizes(plan)}
-    found |= {name for name, _ in plan.variables}
-    for kernel in plan.kernels:
-        found |= Context(plan, kernel).taken
-    return found
-
-
-def _fresh(base: str, taken: set[str]) -> str:
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}{number}"
-    return name

@@ -20,16 +20,18 @@ from attnc.ir.tiles import (
     Store,
     TopK,
 )
-from attnc.ir.tiles_facts import facts_of, tensor_sizes
+from attnc.ir.tiles_facts import facts_of
 from attnc.ir.tiles_known import known_of
 from attnc.ir.tiles_walk import expressions, statements
 from attnc.ir.types import Kind
 from attnc.ir.walk import subexpressions
 from attnc.passes.running.build import added, negated
+from attnc.passes.tiling import naming
 from attnc.passes.tiling.context import Context
 from attnc.passes.tiling.presence import TRUE, conjuncts
 from attnc.passes.tiling.remainders import Remainder, Row, remainders
 from attnc.passes.tiling.strides import Axes, Strides, strided
+from attnc.passes.tiling.unused import unused
 
 
 @dataclass(frozen=True)
@@ -166,17 +168,5 @@ class _Finder:
         for let in self.plan.lets:
             if let.value == number:
                 return Value(let.name), None
-        name = _fresh("R", self.plan)
+        name = unused("R", naming.every(self.plan))
         return Value(name), Let(name, number, Kind.I64)
-
-
-def _fresh(base: str, plan: Plan) -> str:
-    """A name that is not in use."""
-    taken = {*facts_of(plan).values, *tensor_sizes(plan), *(name for name, _ in plan.variables)}
-    for kernel in plan.kernels:
-        taken |= Context(plan, kernel).taken
-    name, number = base, 1
-    while name in taken:
-        number += 1
-        name = f"{base}{number}"
-    return name

@@ -25,6 +25,7 @@ from attnc.ir.types import Kind
 from attnc.passes.tiling.context import varying
 from attnc.passes.tiling.presence import TRUE, both
 from attnc.passes.tiling.summary_look import Look
+from attnc.passes.tiling.unused import unused
 
 PARTIAL: Final = 1
 FULL: Final = 2
@@ -133,10 +134,7 @@ class _Fresh:
         self.taken: set[str] = {*self.look.taken, *(a.tile for a in self.look.axes)}
 
     def __call__(self, base: str) -> str:
-        found, count = base, 1
-        while found in self.taken:
-            count += 1
-            found = f"{base}{count}"
+        found = unused(base, self.taken)
         self.taken.add(found)
         return found
 
